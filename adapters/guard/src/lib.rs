@@ -1,0 +1,1 @@
+//! Timeout, breaker, bulkhead and counters as decorators over the ports.

@@ -1,0 +1,1 @@
+//! The clock, randomness and ids of the operating system, and their settable twins for tests.

@@ -1,0 +1,1 @@
+//! Plinth: accounts, tokens, files, events and mail in one binary.

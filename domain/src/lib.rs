@@ -1,0 +1,1 @@
+//! The values and rules of Plinth: pure, no I/O, no clock.

@@ -1,0 +1,1 @@
+//! The schema, as additive migrations that run on SQLite and PostgreSQL.

@@ -1,0 +1,1 @@
+//! The contract: the wire bodies of Plinth's HTTP interface.

@@ -1,0 +1,1 @@
+//! End-to-end flows, faults and the rules of the house as tests.

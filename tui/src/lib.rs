@@ -1,0 +1,1 @@
+//! The terminal dashboard: an ordinary client of the operations listener.
