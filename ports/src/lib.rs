@@ -1,1 +1,45 @@
-//! The ports of Plinth: traits whose doc comments are contracts, with conformance suites and mocks.
+//! The ports of Plinth: traits whose doc comments are contracts.
+//!
+//! Three rules hold for all of them. A method is the unit of atomicity: what it is told to write is
+//! written whole or not at all, and no transaction crosses a port. What a change causes (events,
+//! mails, revocations) travels with it as [`Effects`] and is committed with it. Errors have one
+//! variant for each branch that a caller takes, and [`BackendError`] for all that it does not.
+
+pub mod blobs;
+pub mod bus;
+pub mod crypto;
+pub mod effects;
+pub mod error;
+pub mod events;
+pub mod files;
+pub mod idempotency;
+pub mod installation;
+pub mod limits;
+pub mod mail;
+pub mod probe;
+pub mod sessions;
+pub mod system;
+pub mod tokens;
+pub mod usage;
+pub mod users;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use blobs::*;
+pub use bus::*;
+pub use crypto::*;
+pub use effects::*;
+pub use error::*;
+pub use events::*;
+pub use files::*;
+pub use idempotency::*;
+pub use installation::*;
+pub use limits::*;
+pub use mail::*;
+pub use probe::*;
+pub use sessions::*;
+pub use system::*;
+pub use tokens::*;
+pub use usage::*;
+pub use users::*;

@@ -1,0 +1,20 @@
+//! Health and figures of a backend.
+
+use async_trait::async_trait;
+use domain::stats::PoolStats;
+
+use crate::BackendError;
+
+/// Tells whether a backend can be used, without a handle of it leaking upward.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Probe: Send + Sync + 'static {
+    /// The dependency's name in health answers, for example `database`.
+    fn name(&self) -> &'static str;
+
+    /// Uses the backend in the cheapest way that proves it answers.
+    async fn check(&self) -> Result<(), BackendError>;
+
+    /// The pool behind it, for backends that have one.
+    fn pool(&self) -> Option<PoolStats>;
+}
