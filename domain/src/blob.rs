@@ -28,8 +28,14 @@ impl FromStr for FileType {
     fn from_str(text: &str) -> Result<Self, ParseFileTypeError> {
         let fits = (1..=32).contains(&text.len())
             && text.as_bytes()[0].is_ascii_alphanumeric()
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseFileTypeError) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseFileTypeError)
+        }
     }
 }
 
@@ -50,13 +56,23 @@ impl FileName {
 
     /// The name as it stands in a key: ASCII letters, digits, `.`, `_` and `-`, at most 100, never a leading dot.
     pub fn to_key_part(&self) -> String {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+        let safe = |c: char| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                c
+            } else {
+                '_'
+            }
+        };
         let mut part: String = self.0.chars().map(safe).collect();
         if part.len() > 100 {
             part.drain(..part.len() - 100);
         }
         let trimmed = part.trim_start_matches(['.', '-']);
-        if trimmed.is_empty() { "file".to_owned() } else { trimmed.to_owned() }
+        if trimmed.is_empty() {
+            "file".to_owned()
+        } else {
+            trimmed.to_owned()
+        }
     }
 }
 
@@ -64,11 +80,18 @@ impl FromStr for FileName {
     type Err = ParseFileNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseFileNameError> {
-        let bad = |c: char| {
-            c.is_control() || matches!(c, '/' | '\\' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-        };
-        let fits = (1..=255).contains(&text.len()) && text != "." && text != ".." && !text.contains(bad) && !text.trim().is_empty();
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseFileNameError) }
+        let bad =
+            |c: char| c.is_control() || matches!(c, '/' | '\\' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        let fits = (1..=255).contains(&text.len())
+            && text != "."
+            && text != ".."
+            && !text.contains(bad)
+            && !text.trim().is_empty();
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseFileNameError)
+        }
     }
 }
 
@@ -85,12 +108,21 @@ impl BlobKey {
     /// Makes the key of a file. Two files never share one, since the id is in it.
     pub fn new(user: UserId, kind: &FileType, file: FileId, at: Timestamp, name: &FileName) -> Self {
         let (seconds, part) = (at.seconds().max(0), name.to_key_part());
-        Self(format!("users/{user}/{}/{seconds}_{}_{part}", kind.as_str(), file.uuid().as_simple()))
+        Self(format!(
+            "users/{user}/{}/{seconds}_{}_{part}",
+            kind.as_str(),
+            file.uuid().as_simple()
+        ))
     }
 
     /// The key as text: relative, with `/` between its parts, none of which is empty, `.` or `..`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Which file it holds.
+    pub fn file(&self) -> Option<FileId> {
+        self.0.rsplit('/').next().and_then(parse_leaf)
     }
 
     /// Whose blob it is.
@@ -104,17 +136,31 @@ impl FromStr for BlobKey {
 
     fn from_str(text: &str) -> Result<Self, ParseBlobKeyError> {
         let parts: Vec<&str> = text.split('/').collect();
-        let [root, user, kind, leaf] = parts.as_slice() else { return Err(ParseBlobKeyError) };
-        let leaf_fits = (1..=200).contains(&leaf.len())
-            && leaf.as_bytes()[0].is_ascii_digit()
-            && leaf.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        let [root, user, kind, leaf] = parts.as_slice() else {
+            return Err(ParseBlobKeyError);
+        };
         let canonical = user.parse::<UserId>().is_ok_and(|id| id.to_string() == **user);
-        if *root == "users" && canonical && kind.parse::<FileType>().is_ok() && leaf_fits {
+        if *root == "users" && canonical && kind.parse::<FileType>().is_ok() && parse_leaf(leaf).is_some() {
             Ok(Self(text.to_owned()))
         } else {
             Err(ParseBlobKeyError)
         }
     }
+}
+
+/// The file of `{timestamp}_{unique}_{safe name}`, if it is written exactly as [`BlobKey::new`] writes it.
+fn parse_leaf(leaf: &str) -> Option<FileId> {
+    let mut parts = leaf.splitn(3, '_');
+    let (seconds, unique, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let in_range = seconds
+        .parse::<i64>()
+        .is_ok_and(|s| (0..=Timestamp::MAX.seconds()).contains(&s) && s.to_string() == seconds);
+    let file: FileId = unique.parse().ok()?;
+    let canonical = file.uuid().as_simple().to_string() == unique;
+    let safe = name
+        .parse::<FileName>()
+        .is_ok_and(|parsed| parsed.to_key_part() == name);
+    (in_range && canonical && safe).then_some(file)
 }
 
 impl fmt::Display for BlobKey {
@@ -162,8 +208,12 @@ impl ByteRange {
 
     /// Reads a `Range` header for something of `size` bytes.
     pub fn parse_header(header: &str, size: u64) -> RangeRequest {
-        let Some((unit, spec)) = header.split_once('=') else { return RangeRequest::Whole };
-        let Some((first, last)) = spec.trim().split_once('-') else { return RangeRequest::Whole };
+        let Some((unit, spec)) = header.split_once('=') else {
+            return RangeRequest::Whole;
+        };
+        let Some((first, last)) = spec.trim().split_once('-') else {
+            return RangeRequest::Whole;
+        };
         if !unit.trim().eq_ignore_ascii_case("bytes") || spec.contains(',') {
             return RangeRequest::Whole;
         }
@@ -176,7 +226,15 @@ impl ByteRange {
         let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
         if first.is_empty() {
             let suffix = number(last).min(size);
-            return if suffix == 0 { RangeRequest::Unsatisfiable } else { RangeRequest::Part(Self { start: size - suffix, end: size - 1 }) };
+            return match (suffix, number(last)) {
+                (0, 0) => RangeRequest::Unsatisfiable,
+                // The last bytes of nothing are all of it, and `Content-Range` cannot write an empty part (section 14.1.2).
+                (0, _) => RangeRequest::Whole,
+                _ => RangeRequest::Part(Self {
+                    start: size - suffix,
+                    end: size - 1,
+                }),
+            };
         }
         let start = number(first);
         if !last.is_empty() && number(last) < start {
@@ -185,7 +243,11 @@ impl ByteRange {
         if start >= size {
             return RangeRequest::Unsatisfiable;
         }
-        let end = if last.is_empty() { size - 1 } else { number(last).min(size - 1) };
+        let end = if last.is_empty() {
+            size - 1
+        } else {
+            number(last).min(size - 1)
+        };
         RangeRequest::Part(Self { start, end })
     }
 }

@@ -17,7 +17,11 @@ pub struct BreakerPolicy {
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        Self { threshold: 5, open_for: Duration::from_secs(10), trials: 2 }
+        Self {
+            threshold: 5,
+            open_for: Duration::from_secs(10),
+            trials: 2,
+        }
     }
 }
 
@@ -48,6 +52,7 @@ pub enum BreakerState {
 pub struct Breaker {
     policy: BreakerPolicy,
     state: BreakerState,
+    round: u64,
 }
 
 /// A call is refused because the breaker is open.
@@ -61,7 +66,11 @@ pub struct BreakerOpenError {
 impl Breaker {
     /// A closed breaker.
     pub const fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, state: BreakerState::Closed { failures: 0 } }
+        Self {
+            policy,
+            state: BreakerState::Closed { failures: 0 },
+            round: 0,
+        }
     }
 
     /// Where it stands.
@@ -69,20 +78,40 @@ impl Breaker {
         self.state
     }
 
-    /// Asks to make a call; an accepted call must be followed by [`success`](Self::success), [`failure`](Self::failure) or [`abandon`](Self::abandon).
+    /// Changes whenever the breaker opens, half opens or closes.
+    ///
+    /// Calls overlap: one that was admitted while the breaker was closed may end while a trial is under way, and says
+    /// nothing about it. So a caller notes the round after [`admit`](Self::admit), and tells how the call ended only
+    /// when the round is still the same.
+    pub const fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// Asks to make a call; an accepted call must be followed by [`success`](Self::success), [`failure`](Self::failure) or
+    /// [`abandon`](Self::abandon) unless the [`round`](Self::round) has changed since.
     ///
     /// # Errors
     /// When the call must not be made.
     pub fn admit(&mut self, now: Timestamp) -> Result<(), BreakerOpenError> {
         match self.state {
             BreakerState::Closed { .. } => Ok(()),
-            BreakerState::Open { until } if now < until => Err(BreakerOpenError { retry_after: until.since(now) }),
+            BreakerState::Open { until } if now < until => Err(BreakerOpenError {
+                retry_after: until.since(now),
+            }),
             BreakerState::Open { .. } => {
-                self.state = BreakerState::HalfOpen { successes: 0, trial: true };
+                self.turn(BreakerState::HalfOpen {
+                    successes: 0,
+                    trial: true,
+                });
                 Ok(())
             }
-            BreakerState::HalfOpen { trial: true, .. } => Err(BreakerOpenError { retry_after: self.policy.open_for }),
-            BreakerState::HalfOpen { successes, trial: false } => {
+            BreakerState::HalfOpen { trial: true, .. } => Err(BreakerOpenError {
+                retry_after: self.policy.open_for,
+            }),
+            BreakerState::HalfOpen {
+                successes,
+                trial: false,
+            } => {
                 self.state = BreakerState::HalfOpen { successes, trial: true };
                 Ok(())
             }
@@ -91,29 +120,49 @@ impl Breaker {
 
     /// An admitted call worked.
     pub fn success(&mut self) {
-        self.state = match self.state {
-            BreakerState::Closed { .. } => BreakerState::Closed { failures: 0 },
-            BreakerState::HalfOpen { successes, .. } if successes + 1 >= self.policy.trials => BreakerState::Closed { failures: 0 },
-            BreakerState::HalfOpen { successes, .. } => BreakerState::HalfOpen { successes: successes + 1, trial: false },
+        match self.state {
+            BreakerState::Closed { .. } => self.state = BreakerState::Closed { failures: 0 },
+            BreakerState::HalfOpen { successes, .. } if successes.saturating_add(1) >= self.policy.trials => {
+                self.turn(BreakerState::Closed { failures: 0 });
+            }
+            BreakerState::HalfOpen { successes, .. } => {
+                self.state = BreakerState::HalfOpen {
+                    successes: successes + 1,
+                    trial: false,
+                };
+            }
             // A call admitted before it opened says nothing about now.
-            open @ BreakerState::Open { .. } => open,
-        };
+            BreakerState::Open { .. } => {}
+        }
     }
 
     /// An admitted call failed.
     pub fn failure(&mut self, now: Timestamp) {
-        let open = BreakerState::Open { until: now.plus(self.policy.open_for) };
-        self.state = match self.state {
-            BreakerState::Closed { failures } if failures + 1 < self.policy.threshold => BreakerState::Closed { failures: failures + 1 },
-            BreakerState::Closed { .. } | BreakerState::HalfOpen { .. } => open,
-            still @ BreakerState::Open { .. } => still,
-        };
+        match self.state {
+            BreakerState::Closed { failures } if failures.saturating_add(1) < self.policy.threshold => {
+                self.state = BreakerState::Closed { failures: failures + 1 };
+            }
+            BreakerState::Closed { .. } | BreakerState::HalfOpen { .. } => {
+                self.turn(BreakerState::Open {
+                    until: now.plus(self.policy.open_for),
+                });
+            }
+            BreakerState::Open { .. } => {}
+        }
     }
 
     /// An admitted call was dropped before it told: a trial must not stay under way for ever.
     pub fn abandon(&mut self) {
         if let BreakerState::HalfOpen { successes, .. } = self.state {
-            self.state = BreakerState::HalfOpen { successes, trial: false };
+            self.state = BreakerState::HalfOpen {
+                successes,
+                trial: false,
+            };
         }
+    }
+
+    fn turn(&mut self, state: BreakerState) {
+        self.state = state;
+        self.round = self.round.wrapping_add(1);
     }
 }

@@ -68,7 +68,10 @@ impl FromStr for EmailAddress {
 }
 
 fn is_atom(part: &str) -> bool {
-    !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b))
+    !part.is_empty()
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b))
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -81,7 +84,10 @@ fn is_domain(domain: &str) -> bool {
     // A last label of digits alone would be an address, not a name (RFC 1123 section 2.1).
     domain.contains('.')
         && domain.split('.').all(label)
-        && domain.rsplit('.').next().is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
+        && domain
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl fmt::Display for EmailAddress {

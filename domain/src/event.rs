@@ -64,11 +64,17 @@ impl FromStr for EventType {
     fn from_str(text: &str) -> Result<Self, ParseEventTypeError> {
         let part = |part: &str| {
             part.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         let parts = text.split('.').count();
         let fits = text.len() <= 128 && (2..=8).contains(&parts) && text.split('.').all(part);
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseEventTypeError) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseEventTypeError)
+        }
     }
 }
 
@@ -82,6 +88,13 @@ impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
+}
+
+/// Whether a text may be the subject of an event: 1 to 256 code points, of those that a `CloudEvents` 1.0 string may
+/// hold (its section 2: no control characters, no noncharacters).
+pub fn is_subject(text: &str) -> bool {
+    let noncharacter = |c: char| matches!(c, '\u{FDD0}'..='\u{FDEF}') || u32::from(c) & 0xFFFE == 0xFFFE;
+    (1..=256).contains(&text.chars().count()) && !text.contains(|c: char| c.is_control() || noncharacter(c))
 }
 
 /// The types of Plinth's own events.
@@ -210,7 +223,7 @@ pub struct Event {
     pub user_id: UserId,
     /// Its type.
     pub event_type: EventType,
-    /// Free text of the publisher about what it concerns.
+    /// Free text of the publisher about what it concerns; see [`is_subject`].
     pub subject: Option<String>,
     /// When it happened.
     pub time: Timestamp,
@@ -311,8 +324,22 @@ pub fn chain_hash(previous: &[u8; 32], shard: Shard, position: u64, event: &Even
     hash.update(event.user_id.uuid().as_bytes());
     framed(&mut hash, Some(event.event_type.as_str().as_bytes()));
     framed(&mut hash, Some(event.actor.as_text().as_bytes()));
-    framed(&mut hash, event.impersonator.map(UserId::uuid).as_ref().map(|id| id.as_bytes().as_slice()));
-    framed(&mut hash, event.request_id.map(RequestId::uuid).as_ref().map(|id| id.as_bytes().as_slice()));
+    framed(
+        &mut hash,
+        event
+            .impersonator
+            .map(UserId::uuid)
+            .as_ref()
+            .map(|id| id.as_bytes().as_slice()),
+    );
+    framed(
+        &mut hash,
+        event
+            .request_id
+            .map(RequestId::uuid)
+            .as_ref()
+            .map(|id| id.as_bytes().as_slice()),
+    );
     hash.update(event.digest);
     hash.finalize().into()
 }
@@ -345,7 +372,10 @@ impl LoggedEvent {
     /// The event as `CloudEvents` 1.0 writes it in structured JSON mode; the extensions are lower-case alphanumerics as its section 3.1 asks.
     pub fn to_cloud_event(&self, source: &str) -> serde_json::Value {
         let event = &self.event;
-        let data = event.data.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let data = event
+            .data
+            .as_deref()
+            .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         let mut envelope = serde_json::json!({
             "specversion": "1.0",
             "id": event.id.to_string(),
@@ -359,11 +389,16 @@ impl LoggedEvent {
         });
         if let Some(map) = envelope.as_object_mut() {
             let optional = [
-                ("subject", event.subject.clone()),
+                // An empty one is not allowed on the wire (section 2.2).
+                ("subject", event.subject.clone().filter(|subject| !subject.is_empty())),
                 ("impersonatorid", event.impersonator.map(|id| id.to_string())),
                 ("requestid", event.request_id.map(|id| id.to_string())),
             ];
-            map.extend(optional.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
+            map.extend(
+                optional
+                    .into_iter()
+                    .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
+            );
             map.extend(data.map(|data| ("data".to_owned(), data)));
         }
         envelope

@@ -26,8 +26,14 @@ impl std::str::FromStr for BackendName {
     fn from_str(text: &str) -> Result<Self, ParseBackendNameError> {
         let fits = (1..=32).contains(&text.len())
             && text.as_bytes()[0].is_ascii_lowercase()
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseBackendNameError) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseBackendNameError)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub struct RateDecision {
     pub allowed: bool,
     /// How many more may pass now.
     pub remaining: u32,
-    /// Until one more may pass: zero when one may pass now.
+    /// When refused, until the same cost may pass; when allowed, until one more may: zero when it may now.
     pub retry_after: Duration,
     /// Until the whole limit is free again.
     pub reset_after: Duration,
@@ -36,30 +36,45 @@ pub struct RateState {
 impl RateRule {
     /// A rule of `limit` per `seconds`.
     pub const fn per_seconds(limit: u32, seconds: u64) -> Self {
-        Self { limit, window: Duration::from_secs(seconds) }
+        Self {
+            limit,
+            window: Duration::from_secs(seconds),
+        }
     }
 
-    fn interval(&self) -> Duration {
-        self.window / self.limit.max(1)
+    // Whole microseconds, as the state holds them, rounded up: never a little more than the limit.
+    fn interval(&self) -> u128 {
+        self.window.as_micros().div_ceil(u128::from(self.limit.max(1))).max(1)
     }
 
-    /// Decides about `cost` units and gives the new state; a refusal changes nothing.
+    /// Decides about `cost` units and gives the new state; a refusal takes nothing. A cost above the limit never passes.
+    ///
+    /// More than a million in a second cannot be told apart and counts as a million in a second.
     pub fn take(&self, state: RateState, cost: u32, now: Timestamp) -> (RateDecision, RateState) {
         let interval = self.interval();
-        let base = state.whole_at.max(now);
-        let whole_at = base.plus(interval * cost);
-        let allowed = whole_at <= now.plus(interval * self.limit.max(1));
-        let kept = if allowed { whole_at } else { base };
-        let used = kept.since(now);
-        let free = (interval * self.limit.max(1)).saturating_sub(used);
-        let remaining = u32::try_from(free.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u32::MAX);
-        let needed = interval * if allowed { 1 } else { cost };
+        let burst = interval * u128::from(self.limit.max(1));
+        // More than a whole burst owed means that the clock went back or the rule was changed: neither may lock a key out for longer.
+        let owed = state.whole_at.since(now).as_micros().min(burst);
+        let price = interval * u128::from(cost);
+        let allowed = owed + price <= burst;
+        let used = if allowed { owed + price } else { owed };
+        let free = burst - used;
+        let needed = if allowed { interval } else { price };
         let decision = RateDecision {
             allowed,
-            remaining,
-            retry_after: needed.saturating_sub(free),
-            reset_after: used,
+            remaining: u32::try_from(free / interval).unwrap_or(u32::MAX),
+            retry_after: micros(needed.saturating_sub(free)),
+            reset_after: micros(used),
         };
-        (decision, RateState { whole_at: kept })
+        (
+            decision,
+            RateState {
+                whole_at: now.plus(micros(used)),
+            },
+        )
     }
+}
+
+fn micros(count: u128) -> Duration {
+    Duration::from_micros(u64::try_from(count).unwrap_or(u64::MAX))
 }

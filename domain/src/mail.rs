@@ -23,8 +23,13 @@ pub enum MailTemplate {
 
 impl MailTemplate {
     /// Every template.
-    pub const ALL: [Self; 5] =
-        [Self::VerifyEmail, Self::AlreadyRegistered, Self::ResetPassword, Self::PasswordChanged, Self::Welcome];
+    pub const ALL: [Self; 5] = [
+        Self::VerifyEmail,
+        Self::AlreadyRegistered,
+        Self::ResetPassword,
+        Self::PasswordChanged,
+        Self::Welcome,
+    ];
 
     /// Its name in storage, on the wire and as a folder of overrides.
     pub const fn as_str(self) -> &'static str {
@@ -174,6 +179,8 @@ pub struct RenderedMail {
 
 impl std::fmt::Debug for RenderedMail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RenderedMail").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("RenderedMail")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

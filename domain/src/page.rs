@@ -17,7 +17,10 @@ impl PageRequest {
 
     /// The first page of the default size.
     pub const fn first() -> Self {
-        Self { after: None, limit: Self::DEFAULT_LIMIT }
+        Self {
+            after: None,
+            limit: Self::DEFAULT_LIMIT,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Passwords by the rules of NIST SP 800-63B revision 4, section 3.1.1.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
@@ -36,18 +37,21 @@ impl PasswordRefusal {
 impl Password {
     /// The most code points, after normalisation (NIST asks for at least 64).
     pub const MAX_CODE_POINTS: usize = 256;
-    /// The most bytes, before and after normalisation: NFKC can lengthen a text eighteenfold.
+    /// The most bytes, after normalisation: NFKC can turn one code point into eighteen.
     pub const MAX_BYTES: usize = 1_024;
+    // The decomposed spelling of a password is up to four times as long as what it normalises to, and must not be
+    // refused where the composed one is taken. This bound only keeps the work of normalising small.
+    const MAX_RAW_BYTES: usize = 4 * Self::MAX_BYTES;
 
     /// Normalises what was typed. Only the upper bounds hold here, so that any password that was ever accepted can still sign in.
     ///
     /// # Errors
     /// [`PasswordRefusal::TooLong`].
     pub fn parse(raw: &str) -> Result<Self, PasswordRefusal> {
-        if raw.len() > Self::MAX_BYTES {
+        if raw.len() > Self::MAX_RAW_BYTES {
             return Err(PasswordRefusal::TooLong);
         }
-        let normalised: String = raw.nfkc().collect();
+        let normalised: String = raw.nfkc().take(Self::MAX_CODE_POINTS + 1).collect();
         if normalised.len() > Self::MAX_BYTES || normalised.chars().count() > Self::MAX_CODE_POINTS {
             return Err(PasswordRefusal::TooLong);
         }
@@ -69,7 +73,7 @@ impl fmt::Debug for Password {
 /// What a new password must satisfy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordPolicy {
-    /// The fewest code points: 15 where the password is the only factor (NIST SP 800-63B-4), never below 8.
+    /// The fewest code points: 15 where the password is the only factor (NIST SP 800-63B-4); below [`PasswordPolicy::FLOOR`] it counts as that.
     pub min_code_points: usize,
 }
 
@@ -80,21 +84,47 @@ impl Default for PasswordPolicy {
 }
 
 impl PasswordPolicy {
+    /// The fewest code points that any policy may ask for (NIST SP 800-63B-4 section 3.1.1.2, password with a second factor).
+    pub const FLOOR: usize = 8;
+
     /// Judges a new password; `context` holds the user's own words (address, name). Takes up to some milliseconds of CPU.
     ///
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(&self, password: &Password, context: &[&str]) -> Result<(), PasswordRefusal> {
-        if password.0.chars().count() < self.min_code_points {
-            return Err(PasswordRefusal::TooShort(self.min_code_points));
+        let min = self.min_code_points.max(Self::FLOOR);
+        if password.0.chars().count() < min {
+            return Err(PasswordRefusal::TooShort(min));
         }
-        let words: Vec<&str> = context.iter().flat_map(|text| text.split(['@', '.', ' ', '-', '_'])).chain(context.iter().copied()).filter(|w| w.len() > 2).collect();
+        // In the form that the password has, or a name typed with combining marks would not be found in it.
+        let context: Vec<String> = context.iter().map(|text| text.nfkc().collect()).collect();
+        let parts = context
+            .iter()
+            .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
+        let mut words: Vec<&str> = parts
+            .chain(context.iter().map(String::as_str))
+            .filter(|word| word.len() > 2)
+            .collect();
+        words.sort_unstable_by_key(|word| Reverse(word.len()));
+        // zxcvbn takes three words in a row for strong whichever they are: what is not the user's own must count too.
+        if beyond(&password.0, &words) < Self::FLOOR {
+            return Err(PasswordRefusal::Guessable);
+        }
         // Below a million guesses a throttled online attack succeeds within its day (zxcvbn, Wheeler 2016, score 2).
         if zxcvbn::zxcvbn(&password.0, &words).score() < zxcvbn::Score::Two {
             return Err(PasswordRefusal::Guessable);
         }
         Ok(())
     }
+}
+
+/// How many code points are left when the words are taken out.
+fn beyond(password: &str, words: &[&str]) -> usize {
+    let whole = password.to_lowercase();
+    let left = words
+        .iter()
+        .fold(whole, |left, word| left.replace(&word.to_lowercase(), ""));
+    left.chars().count()
 }
 
 /// How a stored password was hashed: enough to verify it, to see that it is out of date, and to name its pepper.
@@ -112,6 +142,9 @@ pub struct PasswordRecord {
 
 impl fmt::Debug for PasswordRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordRecord").field("scheme", &self.scheme).field("cost", &self.cost).finish_non_exhaustive()
+        f.debug_struct("PasswordRecord")
+            .field("scheme", &self.scheme)
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
     }
 }

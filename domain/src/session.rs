@@ -22,7 +22,13 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Logout, Self::Revoked, Self::PasswordChanged, Self::Disabled, Self::RefreshReuse];
+    pub const ALL: [Self; 5] = [
+        Self::Logout,
+        Self::Revoked,
+        Self::PasswordChanged,
+        Self::Disabled,
+        Self::RefreshReuse,
+    ];
 
     /// The word in storage and in events.
     pub const fn as_str(self) -> &'static str {
@@ -105,7 +111,9 @@ pub enum RefreshDecision {
 impl Session {
     /// When it ends if nothing happens.
     pub fn expires_at(&self, policy: &SessionPolicy) -> Timestamp {
-        self.last_used_at.plus(policy.idle).min(self.created_at.plus(policy.absolute))
+        self.last_used_at
+            .plus(policy.idle)
+            .min(self.created_at.plus(policy.absolute))
     }
 
     /// Judges a presented generation.
@@ -117,7 +125,10 @@ impl Session {
             return RefreshDecision::Expired;
         }
         if generation == self.generation {
-            return RefreshDecision::Rotate(self.generation.saturating_add(1));
+            // A family without a next generation is at its end: to give the same one twice would hide a reuse.
+            return generation
+                .checked_add(1)
+                .map_or(RefreshDecision::Expired, RefreshDecision::Rotate);
         }
         let in_grace = self.rotated_at.is_some_and(|at| now < at.plus(policy.grace));
         if in_grace && generation.checked_add(1) == Some(self.generation) {

@@ -14,7 +14,11 @@ pub struct PoolStats {
 impl PoolStats {
     /// The share of the pool in use, 0 to 1.
     pub fn utilisation(&self) -> f64 {
-        if self.max == 0 { 0.0 } else { f64::from(self.open.saturating_sub(self.idle)) / f64::from(self.max) }
+        if self.max == 0 {
+            0.0
+        } else {
+            (f64::from(self.open.saturating_sub(self.idle)) / f64::from(self.max)).min(1.0)
+        }
     }
 }
 

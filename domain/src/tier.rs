@@ -31,8 +31,14 @@ impl FromStr for TierName {
     fn from_str(text: &str) -> Result<Self, ParseTierNameError> {
         let fits = (1..=32).contains(&text.len())
             && text.as_bytes()[0].is_ascii_lowercase()
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseTierNameError) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseTierNameError)
+        }
     }
 }
 
@@ -82,7 +88,11 @@ impl Tiers {
     /// When `free` is missing.
     pub fn new(tiers: impl IntoIterator<Item = Tier>) -> Result<Self, NoFreeTierError> {
         let map: BTreeMap<_, _> = tiers.into_iter().map(|tier| (tier.name.clone(), tier)).collect();
-        if map.contains_key(&TierName::free()) { Ok(Self(map)) } else { Err(NoFreeTierError) }
+        if map.contains_key(&TierName::free()) {
+            Ok(Self(map))
+        } else {
+            Err(NoFreeTierError)
+        }
     }
 
     /// The tier of that name, if it is configured.

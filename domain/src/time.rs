@@ -16,16 +16,17 @@ pub struct Timestamp(i64);
 pub struct ParseTimestampError;
 
 impl Timestamp {
+    /// 0000-01-01T00:00:00Z, the first time that RFC 3339 can write.
+    pub const MIN: Self = Self(-62_167_219_200_000_000);
     /// 9999-12-31T23:59:59.999999Z, the last time that RFC 3339 can write.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 
     /// From microseconds since the Unix epoch; what RFC 3339 cannot write is brought to the nearest that it can.
     pub const fn from_micros(micros: i64) -> Self {
-        const MIN: i64 = -62_167_219_200_000_000;
         if micros > Self::MAX.0 {
             Self::MAX
-        } else if micros < MIN {
-            Self(MIN)
+        } else if micros < Self::MIN.0 {
+            Self::MIN
         } else {
             Self(micros)
         }
@@ -73,13 +74,19 @@ impl Timestamp {
             .unwrap_or_default()
     }
 
-    /// Reads an RFC 3339 time with any offset.
+    /// Reads an RFC 3339 time with any offset; what is finer than a microsecond is cut off.
     ///
     /// # Errors
-    /// When the text is not such a time.
+    /// When the text is not such a time, or when its offset puts it outside the years 0 to 9999 of UTC.
     pub fn parse_rfc3339(text: &str) -> Result<Self, ParseTimestampError> {
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| ParseTimestampError)?;
-        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)).map(Self::from_micros).map_err(|_| ParseTimestampError)
+        let micros = i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)).map_err(|_| ParseTimestampError)?;
+        let time = Self::from_micros(micros);
+        if time.0 == micros {
+            Ok(time)
+        } else {
+            Err(ParseTimestampError)
+        }
     }
 }
 

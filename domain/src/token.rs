@@ -73,7 +73,9 @@ impl KeyStatus {
 
     /// The status of that word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Active, Self::Retiring, Self::Revoked].into_iter().find(|status| status.as_str() == word)
+        [Self::Pending, Self::Active, Self::Retiring, Self::Revoked]
+            .into_iter()
+            .find(|status| status.as_str() == word)
     }
 
     /// Whether a token signed by such a key is taken.
@@ -103,7 +105,10 @@ pub struct SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("kid", &self.kid).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

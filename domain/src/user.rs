@@ -49,13 +49,13 @@ impl FromStr for Role {
 #[error("must be user, service or admin")]
 pub struct ParseRoleError;
 
-/// The name that a user gives: 1 to 100 code points without control characters, trimmed.
+/// The name that a user gives: 1 to 100 code points, trimmed, without control characters, line separators or direction overrides.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
 /// A text cannot be a display name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must have 1 to 100 characters and no control characters")]
+#[error("must have 1 to 100 characters, and no control characters, line separators or direction overrides")]
 pub struct ParseDisplayNameError;
 
 impl DisplayName {
@@ -70,8 +70,16 @@ impl FromStr for DisplayName {
 
     fn from_str(text: &str) -> Result<Self, ParseDisplayNameError> {
         let text = text.trim();
-        let fits = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if fits { Ok(Self(text.to_owned())) } else { Err(ParseDisplayNameError) }
+        // The name stands in mails and in tables of administrators: it must not break a line or turn the rest of one round.
+        let bad = |c: char| {
+            c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        };
+        let fits = (1..=100).contains(&text.chars().count()) && !text.contains(bad);
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseDisplayNameError)
+        }
     }
 }
 
