@@ -1,1 +1,14 @@
 //! Plinth: accounts, tokens, files, events and mail in one binary.
+
+pub mod cli;
+pub mod compose;
+pub mod config;
+pub mod edge;
+pub mod http;
+pub mod lifecycle;
+pub mod ops;
+pub mod serve;
+pub mod service;
+pub mod start;
+pub mod telemetry;
+pub mod worker;

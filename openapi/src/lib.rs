@@ -1,1 +1,20 @@
 //! The contract: the wire bodies of Plinth's HTTP interface.
+mod accounts;
+mod events;
+mod sessions;
+mod mail;
+mod files;
+mod keys;
+mod ops;
+mod problem;
+mod time;
+
+pub use accounts::*;
+pub use events::*;
+pub use sessions::*;
+pub use mail::*;
+pub use files::*;
+pub use keys::*;
+pub use ops::*;
+pub use problem::*;
+pub use time::*;

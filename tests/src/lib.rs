@@ -12,6 +12,7 @@ pub mod mime;
 pub mod outbox;
 pub mod postgres;
 pub mod server;
+pub mod site;
 pub mod source;
 pub mod stream;
 

@@ -1,1 +1,12 @@
-//! Timeout, breaker, bulkhead and counters as decorators over the ports.
+//! Decorators over the ports: timeout, breaker, bulkhead and counters around every backend.
+//!
+//! They pass the suites of the ports that they decorate. What a call says about the backend is judged here, and not whether it
+//! pleased its caller: "there is no such blob" is an answer, and a breaker that opened at it would make an outage of it.
+
+mod blobs;
+mod guard;
+mod mailer;
+
+pub use blobs::GuardedBlobStore;
+pub use guard::{GuardPolicy, GuardRefusal, GuardStats};
+pub use mailer::GuardedMailer;

@@ -1,1 +1,47 @@
 //! Users, sessions, the event log, the mail ledger and file rows on SeaORM: SQLite and PostgreSQL.
+//!
+//! One SQL text serves both engines wherever they agree (both take `$1`); where they differ the difference stands beside
+//! the statement. A mutating method is one transaction: the row, then its effects, in [`effects`].
+
+mod connect;
+mod cursors;
+mod effects;
+mod error;
+mod event_insert;
+mod event_store;
+mod files;
+mod gather;
+mod idempotency;
+mod installation;
+mod keys;
+mod log;
+mod mails;
+mod one_time_tokens;
+mod probe;
+mod registrations;
+mod revocations;
+mod row;
+mod sequencer;
+mod sessions;
+mod signin;
+mod usage;
+mod users;
+
+pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Synchronous};
+pub use cursors::SqlCursorStore;
+pub use event_store::SqlEventStore;
+pub use files::SqlFileRepository;
+pub use idempotency::SqlIdempotencyStore;
+pub use installation::SqlInstallationRepository;
+pub use keys::SqlSigningKeyRepository;
+pub use log::SqlEventLog;
+pub use mails::SqlMailQueue;
+pub use one_time_tokens::SqlOneTimeTokenRepository;
+pub use probe::SqlProbe;
+pub use registrations::SqlRegistrationRepository;
+pub use revocations::SqlRevocationFeed;
+pub use sequencer::SqlLogSequencer;
+pub use sessions::SqlSessionRepository;
+pub use signin::SqlSignInLedger;
+pub use usage::SqlUsageRepository;
+pub use users::SqlUserRepository;

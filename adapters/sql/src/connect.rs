@@ -1,0 +1,353 @@
+//! Connections: one pool on PostgreSQL; on SQLite one writer and several readers.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::stats::PoolStats;
+use ports::BackendError;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm::sqlx::{ConnectOptions, Error as DriverError};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector,
+    TransactionOptions, TransactionTrait,
+};
+
+use crate::error::{backend, is_temporary_driver};
+
+/// Prepared statements that one connection remembers: more than the statements of this crate in all their widths.
+const STATEMENT_CACHE: usize = 256;
+
+/// A transaction that its client left standing for so long (a frozen process, say) is ended by PostgreSQL, with its locks.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
+
+/// How often the opening of an SQLite file is tried again while another process brings it into WAL mode.
+const OPEN_ATTEMPTS: u32 = 40;
+
+/// The engine behind a [`Database`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite, one file.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// When SQLite waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// At every commit: nothing that was acknowledged is lost with the power.
+    #[default]
+    Full,
+    /// At checkpoints: the last commits may be lost with the power, nothing is damaged.
+    Normal,
+}
+
+/// How to connect.
+#[derive(Clone)]
+pub struct DatabaseOptions {
+    /// `sqlite://PATH` (percent-encoded) or `postgres://USER:PASSWORD@HOST:PORT/NAME`.
+    pub url: String,
+    /// The most connections: all of them on PostgreSQL, the readers on SQLite.
+    pub max_connections: u32,
+    /// How long a caller waits for a free connection before the call fails as temporary.
+    pub acquire_timeout: Duration,
+    /// A connection that was idle for so long is closed.
+    pub idle_timeout: Duration,
+    /// A connection that is so old is replaced.
+    pub max_lifetime: Duration,
+    /// SQLite: how long a writer waits for one in another process.
+    pub busy_timeout: Duration,
+    /// SQLite: when it waits for the disk.
+    pub synchronous: Synchronous,
+    /// PostgreSQL: a statement that runs for longer is cancelled, and its call fails as temporary.
+    pub statement_timeout: Option<Duration>,
+}
+
+impl DatabaseOptions {
+    /// The defaults for that address.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            max_connections: 15,
+            acquire_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(1_800),
+            busy_timeout: Duration::from_secs(5),
+            synchronous: Synchronous::Full,
+            statement_timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for DatabaseOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseOptions")
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is neither `sqlite://` nor `postgres://`, or cannot be read.
+    #[error("the database address cannot be read")]
+    Address(#[source] Option<DriverError>),
+    /// The server or the file does not answer; trying again later may help.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] DriverError),
+    /// The server or the file refuses for good: credentials, rights, not a database.
+    #[error("the database refuses the connection: {0}")]
+    Refused(#[source] DriverError),
+}
+
+/// A database, ready for use; clones share its connections.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dialect: Dialect,
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    pools: Pools,
+}
+
+enum Pools {
+    Sqlite {
+        readers: SqlitePool,
+        writer: SqlitePool,
+        options: Box<SqliteConnectOptions>,
+    },
+    Postgres(PgPool),
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("dialect", &self.inner.dialect)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Connects. An SQLite file is made when it is missing (its folder is not) and brought into WAL mode.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(options: &DatabaseOptions) -> Result<Self, ConnectError> {
+        if options.url.starts_with("sqlite:") {
+            Self::connect_sqlite(options).await
+        } else if options.url.starts_with("postgres://") || options.url.starts_with("postgresql://") {
+            Self::connect_postgres(options).await
+        } else {
+            Err(ConnectError::Address(None))
+        }
+    }
+
+    async fn connect_sqlite(options: &DatabaseOptions) -> Result<Self, ConnectError> {
+        let base = SqliteConnectOptions::from_str(&options.url)
+            .map_err(|error| ConnectError::Address(Some(error)))?
+            .foreign_keys(true)
+            .busy_timeout(options.busy_timeout)
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .disable_statement_logging();
+        let synchronous = match options.synchronous {
+            Synchronous::Full => SqliteSynchronous::Full,
+            Synchronous::Normal => SqliteSynchronous::Normal,
+        };
+        // The mode stays in the file, so readers need not set it; the writer is opened first.
+        let for_writing = base
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(synchronous);
+        let for_reading = base.pragma("query_only", "on");
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(options.idle_timeout)
+            .max_lifetime(options.max_lifetime)
+            .test_before_acquire(false);
+        let writer = open_writer(
+            &pool.clone().max_connections(1).idle_timeout(None).max_lifetime(None),
+            &for_writing,
+        )
+        .await?;
+        let readers = pool
+            .max_connections(options.max_connections.max(1))
+            .connect_lazy_with(for_reading.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dialect: Dialect::Sqlite,
+                read: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone()),
+                write: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone()),
+                pools: Pools::Sqlite {
+                    readers,
+                    writer,
+                    options: Box::new(for_reading),
+                },
+            }),
+        })
+    }
+
+    async fn connect_postgres(options: &DatabaseOptions) -> Result<Self, ConnectError> {
+        let mut connect = PgConnectOptions::from_str(&options.url)
+            .map_err(|error| ConnectError::Address(Some(error)))?
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .options([(
+                "idle_in_transaction_session_timeout",
+                IDLE_IN_TRANSACTION.as_millis().to_string(),
+            )])
+            .disable_statement_logging();
+        if connect.get_application_name().is_none() {
+            connect = connect.application_name("plinth");
+        }
+        if let Some(timeout) = options.statement_timeout {
+            connect = connect.options([("statement_timeout", timeout.as_millis().to_string())]);
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(options.idle_timeout)
+            .max_lifetime(options.max_lifetime)
+            .test_before_acquire(false)
+            .connect_with(connect)
+            .await
+            .map_err(refusal)?;
+        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dialect: Dialect::Postgres,
+                read: connection.clone(),
+                write: connection,
+                pools: Pools::Postgres(pool),
+            }),
+        })
+    }
+
+    /// The engine.
+    pub fn dialect(&self) -> Dialect {
+        self.inner.dialect
+    }
+
+    /// For reads, outside of transactions. On SQLite it cannot write.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.inner.read
+    }
+
+    /// For single statements that write, and for migrating. On SQLite it is the one writer.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.inner.write
+    }
+
+    /// How to open a reader of one's own, on SQLite.
+    pub(crate) fn sqlite_reader(&self) -> Option<&SqliteConnectOptions> {
+        match &self.inner.pools {
+            Pools::Sqlite { options, .. } => Some(options),
+            Pools::Postgres(_) => None,
+        }
+    }
+
+    /// Begins a transaction that writes; on SQLite it holds the write lock from the start, so that it never fails half-way for want of it.
+    pub(crate) async fn begin_write(&self) -> Result<WriteTransaction, BackendError> {
+        let mode = match self.inner.dialect {
+            Dialect::Sqlite => Some(SqliteTransactionMode::Immediate),
+            Dialect::Postgres => None,
+        };
+        let options = TransactionOptions {
+            sqlite_transaction_mode: mode,
+            ..TransactionOptions::default()
+        };
+        let inner = self
+            .inner
+            .write
+            .begin_with_options(options)
+            .await
+            .map_err(|error| backend("begin", error))?;
+        Ok(WriteTransaction {
+            inner,
+            dialect: self.inner.dialect,
+        })
+    }
+
+    /// The connections of all pools together.
+    pub fn pool(&self) -> PoolStats {
+        let figures = |max: u32, open: u32, idle: usize| PoolStats {
+            max,
+            open,
+            idle: u32::try_from(idle).unwrap_or(open),
+        };
+        match &self.inner.pools {
+            Pools::Postgres(pool) => figures(pool.options().get_max_connections(), pool.size(), pool.num_idle()),
+            Pools::Sqlite { readers, writer, .. } => figures(
+                readers.options().get_max_connections() + writer.options().get_max_connections(),
+                readers.size() + writer.size(),
+                readers.num_idle() + writer.num_idle(),
+            ),
+        }
+    }
+
+    /// Closes every connection once it is free; calls after that fail as temporary.
+    pub async fn close(&self) {
+        match &self.inner.pools {
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::Sqlite { readers, writer, .. } => {
+                // The last connection to close folds the log into the file, which a reader cannot.
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+}
+
+async fn open_writer(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, ConnectError> {
+    let mut attempt = 0;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Ok(pool) => return Ok(pool),
+            // Changing into WAL mode does not heed the busy timeout.
+            Err(error) if is_temporary_driver(&error) && attempt < OPEN_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(refusal(error)),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn refusal(error: DriverError) -> ConnectError {
+    if is_temporary_driver(&error) {
+        ConnectError::Unreachable(error)
+    } else {
+        ConnectError::Refused(error)
+    }
+}
+
+/// A transaction that writes; dropping it rolls it back.
+#[derive(Debug)]
+pub(crate) struct WriteTransaction {
+    inner: DatabaseTransaction,
+    dialect: Dialect,
+}
+
+impl WriteTransaction {
+    /// For statements within it.
+    pub(crate) fn conn(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+
+    /// The engine.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Commits.
+    pub(crate) async fn commit(self) -> Result<(), BackendError> {
+        self.inner.commit().await.map_err(|error| backend("commit", error))
+    }
+}

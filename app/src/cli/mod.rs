@@ -1,0 +1,15 @@
+//! The command line: what can be asked for, and how answers are written.
+
+mod admin;
+pub mod args;
+pub mod banner;
+pub mod config;
+mod health;
+mod keys;
+mod migrate;
+mod openapi;
+pub mod output;
+mod run;
+mod user;
+
+pub use run::run;

@@ -1,0 +1,97 @@
+//! From the command line to the command.
+
+use clap::Parser;
+
+use super::args::{Cli, Command, ExitCode, Global};
+use super::output::Output;
+use super::{admin, config, health, keys, migrate, openapi, user};
+use crate::compose::{self, ComposeError, Ports};
+use crate::config::{Config, Environment, PublicUrl};
+use crate::service::admin::AdminError;
+use crate::start::Services;
+use crate::{serve, telemetry};
+
+/// Runs the process and gives the code that it ends with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = Environment::of_process();
+    let mut output = Output::of_process(&cli.global, &environment);
+    match dispatch(cli, &environment, &mut output) {
+        Ok(code) => code,
+        // Whoever read our output is gone: there is nobody left to tell.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::Done,
+        Err(error) => {
+            let _ = output.fault(&error.to_string());
+            ExitCode::Failed
+        }
+    }
+}
+
+fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io::Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Config(command) => return config::run(command, &global, environment, output),
+        Command::Openapi(args) => return openapi::run(&args, output),
+        _ => {}
+    }
+    let config = match load(&global, environment) {
+        Ok(config) => config,
+        Err(faults) => return config::tell(&faults, output),
+    };
+    let _telemetry = match telemetry::init(&config.log, output.style().error_colour) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            output.fault(&error.to_string())?;
+            return Ok(ExitCode::Failed);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let command = cli.command;
+    let code = runtime.block_on(execute(command, &config, output));
+    // Threads that still hash for callers who are gone are not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+fn load(global: &Global, environment: &Environment) -> Result<Config, crate::config::Faults> {
+    crate::config::load(environment, global.config.as_deref(), &global.set).map(|loaded| loaded.config)
+}
+
+async fn execute(command: Command, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::serve(config, !args.no_workers && config.workers.enabled, output).await,
+        Command::Worker => serve::worker(config, output).await,
+        Command::Migrate(args) => migrate::run(args, config, output).await,
+        Command::Admin(command) => admin::run(command, config, output).await,
+        Command::User(command) => user::run(command, config, output).await,
+        Command::Keys(command) => keys::run(command, config, output).await,
+        Command::Healthcheck(args) => health::run(&args, config, output).await,
+        // Answered before the configuration was read.
+        Command::Config(_) | Command::Openapi(_) => Ok(ExitCode::Usage),
+    }
+}
+
+/// The ports and services of a command that works on the database, beside a running server or without one.
+pub(super) async fn open(config: &Config) -> Result<(Ports, Services), ComposeError> {
+    compose::data_folder(config)?;
+    let ports = compose::ports(config).await?;
+    let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
+    let services = Services::new(&ports, config, &public_url)?;
+    Ok((ports, services))
+}
+
+/// Tells why a command could not begin.
+pub(super) fn refuse(error: &ComposeError, output: &mut Output) -> std::io::Result<ExitCode> {
+    output.fault(&error.to_string())?;
+    Ok(ExitCode::Failed)
+}
+
+/// Tells why an act of administration was refused.
+pub(super) fn refuse_act(error: &AdminError, output: &mut Output) -> std::io::Result<ExitCode> {
+    let text = match error {
+        AdminError::UnknownTier(names) => format!("{error}; there are {}", names.join(", ")),
+        other => other.to_string(),
+    };
+    output.fault(&text)?;
+    Ok(if matches!(error, AdminError::NotFound) { ExitCode::Nothing } else { ExitCode::Failed })
+}

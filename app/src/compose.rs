@@ -1,0 +1,486 @@
+//! Composition: the only place that names adapters. Everything else sees ports.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_crypto::{BcryptPasswordHasher, HasherConfig, HmacLinkSigner, HmacRefreshTokenCodec, Keys, MasterKey, MasterSealer, PasetoKeyring};
+use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
+use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
+use adapter_sql::{
+    ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
+    SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
+    SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
+    SqlUsageRepository, SqlUserRepository,
+};
+use adapter_system::{SystemClock, SystemIds, SystemRandomness};
+use domain::breaker::BreakerState;
+use domain::file::BackendName;
+use migration::{MigrateError, Status};
+use openapi::BackendStatsBody;
+use ports::{
+    BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
+    EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
+    MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
+    RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
+    TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
+};
+
+use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
+use crate::ops::BackendState;
+use crate::service::Toolkit;
+
+/// An upload to a shared folder that nobody wrote to for so long died with its process: a stalled body is cut within seconds.
+const SHARED_UPLOAD_AGE: Duration = Duration::from_secs(3_600);
+
+/// Why the adapters could not be put together. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The data folder or a file in it.
+    #[error("{path}: {what}: {source}")]
+    Io {
+        /// Which.
+        path: String,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database does not answer.
+    #[error("{0} (see database.url)")]
+    Connect(#[from] ConnectError),
+    /// The schema.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// Migrating at start is off and migrations are missing.
+    #[error("the schema lacks {0} migrations, and database.migrate is off: run `plinth migrate`")]
+    SchemaBehind(usize),
+    /// The master key file.
+    #[error("{0} does not hold a master key: 32 bytes in base64, as `head -c 32 /dev/urandom | base64` makes them")]
+    MasterKeyFile(String),
+    /// There is no master key.
+    #[error("master_key is not set: make one with `head -c 32 /dev/urandom | base64` and give it to every node as PLINTH_MASTER_KEY_FILE")]
+    MasterKeyMissing,
+    /// The installation was made with another master key.
+    #[error("this installation belongs to another master key: give this node the key that the others have (PLINTH_MASTER_KEY_FILE)")]
+    OtherMasterKey,
+    /// Another server uses the data folder.
+    #[error("another `plinth serve` uses {0}: with SQLite there is one server for a data folder; take PostgreSQL to run several")]
+    InUse(String),
+    /// A configured value that its adapter refuses.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// A backend failed at start.
+    #[error("{0}: {source}", source = .0.source)]
+    Backend(#[from] BackendError),
+}
+
+/// A backend behind a breaker, as operators see it.
+pub struct Guarded {
+    /// Its name.
+    pub name: String,
+    /// The breaker.
+    pub state: Arc<dyn Fn() -> BackendState + Send + Sync>,
+    /// The figures.
+    pub figures: Arc<dyn Fn() -> BackendStatsBody + Send + Sync>,
+}
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guarded").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Every port with its adapter.
+pub struct Ports {
+    /// Time, randomness, ids, wakeups.
+    pub toolkit: Toolkit,
+    /// The installation.
+    pub installation: Installation,
+    /// Accounts.
+    pub users: Arc<dyn UserRepository>,
+    /// Sign-ups.
+    pub registrations: Arc<dyn RegistrationRepository>,
+    /// One-time tokens.
+    pub one_time_tokens: Arc<dyn OneTimeTokenRepository>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionRepository>,
+    /// Revocations.
+    pub revocations: Arc<dyn RevocationFeed>,
+    /// Sign-ins.
+    pub sign_ins: Arc<dyn SignInLedger>,
+    /// Stored signing keys.
+    pub signing_keys: Arc<dyn SigningKeyRepository>,
+    /// Kept answers.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// Events.
+    pub events: Arc<dyn EventStore>,
+    /// The sequencer.
+    pub sequencer: Arc<dyn LogSequencer>,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Cursors.
+    pub cursors: Arc<dyn CursorStore>,
+    /// The mail ledger.
+    pub mails: Arc<dyn MailQueue>,
+    /// File rows.
+    pub files: Arc<dyn FileRepository>,
+    /// Usage.
+    pub usage: Arc<dyn UsageRepository>,
+    /// The database.
+    pub database: Arc<dyn Probe>,
+    /// Blobs by backend.
+    pub stores: BTreeMap<BackendName, Arc<dyn BlobStore>>,
+    /// Mail hand-over.
+    pub mailer: Arc<dyn Mailer>,
+    /// Live events, in.
+    pub publisher: Arc<dyn EventPublisher>,
+    /// Live events, out.
+    pub subscriber: Arc<dyn EventSubscriber>,
+    /// Rate limits.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// Password hashing.
+    pub hasher: Arc<dyn PasswordHasher>,
+    /// Sealing.
+    pub sealer: Arc<dyn Sealer>,
+    /// Refresh tokens.
+    pub refresh_tokens: Arc<dyn RefreshTokenCodec>,
+    /// Signed links.
+    pub links: Arc<dyn LinkSigner>,
+    /// The keys of this process.
+    pub keyring: Arc<dyn TokenKeyring>,
+    /// Access tokens, out.
+    pub issuer: Arc<dyn TokenIssuer>,
+    /// Access tokens, in.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// `iss` of tokens.
+    pub issuer_name: String,
+    /// `aud` of tokens.
+    pub audience: String,
+    /// Backends behind a breaker.
+    pub guarded: Vec<Guarded>,
+    /// What each role stands on, for the banner.
+    pub adapters: Vec<(&'static str, String)>,
+    local_stores: Vec<Arc<LocalBlobStore>>,
+    handle: Database,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
+impl Ports {
+    /// Removes what uploads that died with their process left on local disks. With SQLite this server is the only one that uploads; with PostgreSQL others may be uploading to a shared folder now, so only what nobody wrote to for an hour goes.
+    ///
+    /// # Errors
+    /// When a disk cannot be read.
+    pub async fn sweep_uploads(&self, shared: bool) -> Result<(), ComposeError> {
+        let now = self.toolkit.now();
+        let before = if shared { now.minus(SHARED_UPLOAD_AGE) } else { now };
+        for store in &self.local_stores {
+            let swept = store.sweep(before).await?;
+            if swept > 0 {
+                tracing::info!(uploads = swept, "what broken uploads left was removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the database, so that what it holds in files is folded together.
+    pub async fn close(&self) {
+        self.handle.close().await;
+    }
+}
+
+/// Makes the data folder, readable by its owner only.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn data_folder(config: &Config) -> Result<(), ComposeError> {
+    let path = &config.data_dir;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| ComposeError::Io { path: path.display().to_string(), what: "the data folder cannot be made", source })
+}
+
+/// Holds the data folder of an SQLite installation for one server, as long as it lives.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "the lock is held by the open file")] Option<std::fs::File>);
+
+/// Takes the data folder for this server. On PostgreSQL there is nothing to take.
+///
+/// # Errors
+/// When another server has it.
+pub fn lock_folder(config: &Config) -> Result<FolderLock, ComposeError> {
+    if config.database.url.is_postgres() {
+        return Ok(FolderLock(None));
+    }
+    let path = config.data_dir.join("serve.lock");
+    let failed = |source| ComposeError::Io { path: path.display().to_string(), what: "the lock cannot be taken", source };
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock(Some(file))),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ComposeError::InUse(config.data_dir.display().to_string())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// For a process that may run beside a server.
+pub fn no_lock() -> FolderLock {
+    FolderLock(None)
+}
+
+async fn connect(config: &Config) -> Result<Database, ComposeError> {
+    let mut options = DatabaseOptions::new(config.database.url.expose());
+    options.max_connections = config.database.max_connections;
+    options.acquire_timeout = config.database.acquire_timeout;
+    options.idle_timeout = config.database.idle_timeout;
+    options.max_lifetime = config.database.max_lifetime;
+    options.busy_timeout = config.database.busy_timeout;
+    options.synchronous = match config.database.synchronous {
+        Synchronous::Full => adapter_sql::Synchronous::Full,
+        Synchronous::Normal => adapter_sql::Synchronous::Normal,
+    };
+    Ok(Database::connect(&options).await?)
+}
+
+/// Brings the schema up to date; gives what was applied.
+///
+/// # Errors
+/// When the database or a migration fails.
+pub async fn migrate_up(config: &Config) -> Result<Vec<String>, ComposeError> {
+    let db = connect(config).await?;
+    Ok(migration::migrate(db.writer()).await?)
+}
+
+/// Takes back the last migrations.
+///
+/// # Errors
+/// When the database or a migration fails.
+pub async fn migrate_down(config: &Config, steps: u32) -> Result<Vec<String>, ComposeError> {
+    let db = connect(config).await?;
+    Ok(migration::down(db.writer(), steps).await?)
+}
+
+/// Which migrations are applied.
+///
+/// # Errors
+/// When the database fails.
+pub async fn migration_status(config: &Config) -> Result<Status, ComposeError> {
+    let db = connect(config).await?;
+    Ok(migration::status(db.writer()).await?)
+}
+
+async fn schema(config: &Config, db: &Database) -> Result<(), ComposeError> {
+    if config.database.migrate {
+        let applied = migration::migrate(db.writer()).await?;
+        if !applied.is_empty() {
+            tracing::info!(migrations = applied.len(), "the schema was brought up to date");
+        }
+    } else {
+        let pending = migration::status(db.writer()).await?.pending.len();
+        if pending > 0 {
+            return Err(ComposeError::SchemaBehind(pending));
+        }
+    }
+    Ok(migration::check_compatibility(db.writer(), migration::VERSION).await?)
+}
+
+fn master_key(config: &Config, randomness: &dyn Randomness) -> Result<MasterKey, ComposeError> {
+    if let Some(key) = &config.master_key {
+        return Ok(MasterKey::from_bytes(*key.expose()));
+    }
+    if config.database.url.is_postgres() {
+        return Err(ComposeError::MasterKeyMissing);
+    }
+    let path = config.data_dir.join("master.key");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_master_key(&path, randomness),
+        Err(source) => Err(ComposeError::Io { path: path.display().to_string(), what: "the master key cannot be read", source }),
+    }
+}
+
+/// Written whole under another name and then linked: two processes that start at once end with the same key, and a power cut leaves no half of one.
+fn new_master_key(path: &Path, randomness: &dyn Randomness) -> Result<MasterKey, ComposeError> {
+    let failed = |source| ComposeError::Io { path: path.display().to_string(), what: "the master key cannot be made", source };
+    let key = MasterKey::generate(randomness);
+    let draft: PathBuf = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft).map_err(failed)?;
+    let written = file.write_all(key.to_base64().as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
+    std::fs::remove_file(&draft).map_err(failed)?;
+    match linked {
+        Ok(()) => {
+            if let Some(folder) = path.parent() {
+                std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            }
+            tracing::info!(path = %path.display(), "a master key was made; keep a copy of it: without it nothing in the database can be opened");
+            Ok(key)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let text = std::fs::read_to_string(path).map_err(failed)?;
+            MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string()))
+        }
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// Puts the adapters together: connects, brings the schema up to date, binds the master key.
+///
+/// # Errors
+/// See [`ComposeError`]; nothing is left running.
+pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let master = master_key(config, &*randomness)?;
+    let db = connect(config).await?;
+    schema(config, &db).await?;
+    let keys = Keys::new(&master);
+    let sealer: Arc<dyn Sealer> = Arc::new(MasterSealer::new(&keys, Arc::clone(&randomness)));
+    let installations = SqlInstallationRepository::new(&db);
+    match installations.bind_master_key(&sealer.fingerprint()).await {
+        Ok(()) => {}
+        Err(BindMasterKeyError::OtherKey) => return Err(ComposeError::OtherMasterKey),
+        Err(BindMasterKeyError::Backend(error)) => return Err(error.into()),
+    }
+    let installation = installations.get().await?;
+    let own_name = format!("urn:plinth:{}", installation.id);
+    let issuer_name = config.auth.issuer.clone().unwrap_or_else(|| own_name.clone());
+    let audience = config.auth.audience.clone().unwrap_or(own_name);
+    let keyring = Arc::new(PasetoKeyring::new(Arc::clone(&sealer), issuer_name.clone(), audience.clone()));
+    let hashing = HasherConfig { cost: config.auth.bcrypt_cost, threads: config.auth.hash_threads, queue: config.auth.hash_queue };
+    let hasher = BcryptPasswordHasher::new(&keys, hashing, Arc::clone(&randomness), Arc::clone(&clock))?;
+    let mut guarded = Vec::new();
+    let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
+    let mailer = mailer(config, &clock, &mut guarded).await?;
+    let bus = Arc::new(LocalEventBus::new());
+    let toolkit = Toolkit {
+        ids: Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness))),
+        wakeups: Arc::new(LocalWakeupBus::new()),
+        clock,
+        randomness,
+    };
+    Ok(Ports {
+        toolkit,
+        installation,
+        users: Arc::new(SqlUserRepository::new(&db)),
+        registrations: Arc::new(SqlRegistrationRepository::new(&db)),
+        one_time_tokens: Arc::new(SqlOneTimeTokenRepository::new(&db)),
+        sessions: Arc::new(SqlSessionRepository::new(&db)),
+        revocations: Arc::new(SqlRevocationFeed::new(&db)),
+        sign_ins: Arc::new(SqlSignInLedger::new(&db)),
+        signing_keys: Arc::new(SqlSigningKeyRepository::new(&db)),
+        idempotency: Arc::new(SqlIdempotencyStore::new(&db)),
+        events: Arc::new(SqlEventStore::new(&db)),
+        sequencer: Arc::new(SqlLogSequencer::new(&db)),
+        log: Arc::new(SqlEventLog::new(&db)),
+        cursors: Arc::new(SqlCursorStore::new(&db)),
+        mails: Arc::new(SqlMailQueue::new(&db)),
+        files: Arc::new(SqlFileRepository::new(&db)),
+        usage: Arc::new(SqlUsageRepository::new(&db)),
+        database: Arc::new(SqlProbe::new(&db)),
+        stores,
+        mailer,
+        publisher: Arc::clone(&bus) as Arc<dyn EventPublisher>,
+        subscriber: bus,
+        limiter: Arc::new(LocalRateLimiter::new()),
+        hasher: Arc::new(hasher),
+        sealer,
+        refresh_tokens: Arc::new(HmacRefreshTokenCodec::new(&keys)),
+        links: Arc::new(HmacLinkSigner::new(&keys)),
+        keyring: Arc::clone(&keyring) as Arc<dyn TokenKeyring>,
+        issuer: Arc::clone(&keyring) as Arc<dyn TokenIssuer>,
+        verifier: keyring,
+        issuer_name,
+        audience,
+        guarded,
+        adapters: roles(config),
+        local_stores,
+        handle: db,
+    })
+}
+
+/// The stores by name, and those on local disks by themselves.
+type Stores = (BTreeMap<BackendName, Arc<dyn BlobStore>>, Vec<Arc<LocalBlobStore>>);
+
+async fn blob_stores(config: &Config, clock: &Arc<dyn Clock>, guarded_backends: &mut Vec<Guarded>) -> Result<Stores, ComposeError> {
+    let (mut stores, mut locals) = Stores::default();
+    for (name, backend) in &config.files.backends {
+        let refused = |reason: String| ComposeError::Setting { key: format!("files.backends.{name}"), reason };
+        let name: BackendName = name.parse().map_err(|error: domain::file::ParseBackendNameError| refused(error.to_string()))?;
+        let BackendConfig::Local { root } = backend;
+        let local = Arc::new(LocalBlobStore::open(root).await?);
+        let store = Arc::new(GuardedBlobStore::new(Arc::clone(&local) as Arc<dyn BlobStore>, "files", GuardPolicy::default(), Arc::clone(clock)));
+        let watched = Arc::clone(&store);
+        guarded_backends.push(guarded(format!("files {}", name.as_str()), move || (watched.stats(), watched.breaker())));
+        locals.push(local);
+        stores.insert(name, store as Arc<dyn BlobStore>);
+    }
+    Ok((stores, locals))
+}
+
+async fn mailer(config: &Config, clock: &Arc<dyn Clock>, guarded_backends: &mut Vec<Guarded>) -> Result<Arc<dyn Mailer>, ComposeError> {
+    let refused = |reason: String| ComposeError::Setting { key: "mail.from_address".to_owned(), reason };
+    let from = config.mail.from_address.parse().map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
+    let eml = EmlMailer::open(&config.mail.outbox_dir, from, &config.mail.from_name).await?;
+    let mailer = Arc::new(GuardedMailer::new(Arc::new(eml), "mail", GuardPolicy::default(), Arc::clone(clock)));
+    let watched = Arc::clone(&mailer);
+    guarded_backends.push(guarded("mail".to_owned(), move || (watched.stats(), watched.breaker())));
+    Ok(mailer)
+}
+
+/// What each role stands on.
+fn roles(config: &Config) -> Vec<(&'static str, String)> {
+    let database = match config.database.url.engine() {
+        DatabaseEngine::Sqlite(path) => format!("SQLite, {}", path.display()),
+        DatabaseEngine::Postgres => format!("PostgreSQL, {}", config.database.url),
+    };
+    let backends = config.files.backends.iter().map(|(name, backend)| {
+        let BackendConfig::Local { root } = backend;
+        let mark = if *name == config.files.default { " (default)" } else { "" };
+        format!("{name}{mark} on disk, {}", root.display())
+    });
+    vec![
+        ("database", database),
+        ("events", "log in the database, streams in process".to_owned()),
+        ("files", backends.collect::<Vec<_>>().join("; ")),
+        ("mail", format!(".eml files, {}", config.mail.outbox_dir.display())),
+    ]
+}
+
+fn guarded(name: String, read: impl Fn() -> (GuardStats, BreakerState) + Send + Sync + 'static) -> Guarded {
+    let read = Arc::new(read);
+    let (look, label) = (Arc::clone(&read), name.clone());
+    let state = move || match look().1 {
+        BreakerState::Closed { .. } => BackendState::Closed,
+        BreakerState::Open { .. } => BackendState::Open,
+        BreakerState::HalfOpen { .. } => BackendState::HalfOpen,
+    };
+    let figures = move || {
+        let (stats, breaker) = read();
+        let breaker = match breaker {
+            BreakerState::Closed { .. } => "closed",
+            BreakerState::Open { .. } => "open",
+            BreakerState::HalfOpen { .. } => "half_open",
+        };
+        BackendStatsBody {
+            name: label.clone(),
+            breaker: breaker.to_owned(),
+            calls: stats.calls,
+            failures: stats.failures,
+            refused: stats.refused,
+            total_micros: stats.total_micros,
+        }
+    };
+    Guarded { name, state: Arc::new(state), figures: Arc::new(figures) }
+}

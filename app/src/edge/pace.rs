@@ -1,0 +1,241 @@
+//! A socket that loses patience: with heads that do not come, answers that are not taken, and connections that idle.
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::EdgeConfig;
+
+/// After an answer that did not wait for the whole request: how long the rest is read and thrown away, and how much
+/// of it. Closing with unread bytes resets the connection, and the reset may overtake the answer (RFC 9112, section
+/// 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a connection is doing, shared by its socket, its requests and their bodies.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    requests: AtomicU64,
+    busy: AtomicBool,
+    unread: AtomicBool,
+}
+
+impl Activity {
+    /// A head has arrived.
+    pub(super) fn begin(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.busy.store(true, Ordering::Release);
+    }
+
+    /// The answer is done with.
+    pub(super) fn end(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+
+    /// The number of requests whose head has arrived.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes of a request's body may still be on their way.
+    pub(super) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Ordering::Release);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+}
+
+/// A timer that is made once and set many times.
+#[derive(Debug, Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set: bool,
+}
+
+impl Timer {
+    /// Starts it unless it runs.
+    fn start(&mut self, after: Duration) {
+        if self.set {
+            return;
+        }
+        self.set = true;
+        let until = Instant::now() + after;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(until),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(until))),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.set = false;
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.set
+            && self
+                .sleep
+                .as_mut()
+                .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Paced<S> {
+    inner: S,
+    activity: Arc<Activity>,
+    head: Duration,
+    idle: Duration,
+    write: Duration,
+    reading: Timer,
+    writing: Timer,
+    lingering: Timer,
+    /// The requests seen when the reading timer was last set.
+    seen: u64,
+    in_head: bool,
+    finished: bool,
+    thrown_away: usize,
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(inner: S, activity: Arc<Activity>, config: &EdgeConfig) -> Self {
+        Self {
+            inner,
+            activity,
+            head: config.head_timeout,
+            idle: config.idle_timeout,
+            write: config.write_stall,
+            reading: Timer::default(),
+            writing: Timer::default(),
+            lingering: Timer::default(),
+            seen: 0,
+            in_head: false,
+            finished: false,
+            thrown_away: 0,
+        }
+    }
+
+    /// Bytes of a head begin its time, which is not prolonged by more of them. A new connection's time has begun.
+    fn bytes_came(&mut self) {
+        if self.activity.is_busy() {
+            return;
+        }
+        self.note_requests();
+        if !self.in_head {
+            self.in_head = true;
+            if self.seen > 0 {
+                self.reading.stop();
+            }
+        }
+    }
+
+    fn note_requests(&mut self) {
+        let requests = self.activity.requests();
+        if requests != self.seen {
+            self.seen = requests;
+            self.in_head = false;
+            self.reading.stop();
+        }
+    }
+
+    fn waited_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.activity.is_busy() {
+            // The body and the handler have bounds of their own.
+            return false;
+        }
+        self.note_requests();
+        let patience = if self.in_head || self.seen == 0 {
+            self.head
+        } else {
+            self.idle
+        };
+        self.reading.start(patience);
+        self.reading.is_over(cx)
+    }
+
+    fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.writing.stop();
+            return outcome;
+        }
+        self.writing.start(self.write);
+        if self.writing.is_over(cx) {
+            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Ready(outcome) => {
+                if buf.filled().len() > before {
+                    self.bytes_came();
+                }
+                Poll::Ready(outcome)
+            }
+            Poll::Pending if self.waited_too_long(cx) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.written(outcome, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.written(outcome, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        self.written(outcome, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.finished {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            self.finished = true;
+        }
+        if !self.activity.unread.load(Ordering::Acquire) {
+            return Poll::Ready(Ok(()));
+        }
+        self.lingering.start(LINGER);
+        let mut scratch = [0_u8; 8192];
+        while self.thrown_away < LINGER_BYTES && !self.lingering.is_over(cx) {
+            let mut buf = ReadBuf::new(&mut scratch);
+            if ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                break;
+            }
+            self.thrown_away += buf.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

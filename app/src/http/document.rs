@@ -1,0 +1,285 @@
+//! The contract: poem-openapi's document after one pass of ours. What is served and what is committed are the same bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
+use serde_json::{Map, Value, json};
+
+use super::problem::{CATALOGUE, ErrorEntry};
+use super::{accounts, admin, events, files, keys, mail, me, sessions};
+
+/// All operations, in the order of the contract.
+pub type Apis = (
+    accounts::AccountsApi,
+    sessions::SessionsApi,
+    me::MeApi,
+    files::FilesApi,
+    events::EventsApi,
+    mail::MailApi,
+    admin::AdminApi,
+    keys::KeysApi,
+);
+
+/// What each operation answers beyond what all may answer.
+const ERRORS: [&[(&str, &[&str])]; 8] = [
+    accounts::ERRORS,
+    sessions::ERRORS,
+    me::ERRORS,
+    files::ERRORS,
+    events::ERRORS,
+    mail::ERRORS,
+    admin::ERRORS,
+    keys::ERRORS,
+];
+
+/// What every operation may answer.
+const ALWAYS: &[(u16, &str)] =
+    &[(400, "host_invalid"), (500, "internal_error"), (503, "dependency_unavailable"), (503, "overloaded")];
+/// What every operation with a body may answer.
+const WITH_BODY: &[(u16, &str)] = &[
+    (400, "malformed_request"),
+    (408, "request_timeout"),
+    (413, "payload_too_large"),
+    (415, "unsupported_media_type"),
+    (422, "validation_failed"),
+];
+/// What every operation with parameters may answer.
+const WITH_PARAMETERS: &[(u16, &str)] = &[(400, "malformed_request"), (422, "validation_failed")];
+/// What every operation with a token may answer.
+const WITH_TOKEN: &[(u16, &str)] = &[
+    (401, "token_missing"),
+    (401, "token_invalid"),
+    (401, "token_expired"),
+    (401, "token_outdated"),
+    (401, "session_ended"),
+    (401, "account_disabled"),
+    (429, "rate_limited"),
+    (503, "auth_state_stale"),
+];
+
+const DESCRIPTION: &str = "\
+Accounts, tokens, files, events and mail for the product that stands on this server.
+
+**Errors** are `application/problem+json` (RFC 9457) with a stable `code`; branch on it. Every 401 tells by its code what \
+to do: `token_expired` and `token_outdated` mean refresh once and repeat, all others mean sign in again.
+
+**Lists** are `{items, next_cursor}`: give `next_cursor` back as `after`.
+
+**Repeating** a POST that creates something is safe with an `Idempotency-Key`.
+
+**Times** are RFC 3339 in UTC, ids are UUIDs. Another user's id answers exactly as an unknown one.";
+
+/// The types of the contract without the services behind them: enough to write the document.
+struct Contract;
+
+impl OpenApi for Contract {
+    fn meta() -> Vec<MetaApi> {
+        Apis::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Apis::register(registry);
+        openapi::Problem::register(registry);
+    }
+
+    fn add_routes(self, _routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+fn service() -> OpenApiService<Contract, ()> {
+    OpenApiService::new(Contract, "Plinth", env!("CARGO_PKG_VERSION"))
+        .summary("The core service layer that a product stands on.")
+        .description(DESCRIPTION)
+        .contact(ContactObject::new().name("The operator of this server"))
+        .license(LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
+        .server(ServerObject::new("http://127.0.0.1:8080").description("A server on this machine"))
+}
+
+/// The document, made once: pretty JSON with a closing line end, exactly as it is committed.
+pub fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        let mut document: Value = serde_json::from_str(&service().spec()).unwrap_or_default();
+        complete(&mut document);
+        let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &DOCUMENT
+}
+
+/// The page that shows the document, with all that it needs inside.
+pub fn page() -> &'static str {
+    static PAGE: LazyLock<String> = LazyLock::new(|| {
+        let service = service();
+        let html = service.swagger_ui_html().replacen(&service.spec(), document(), 1);
+        html.replacen("<title>Swagger UI</title>", "<title>Plinth API</title>", 1)
+    });
+    &PAGE
+}
+
+fn complete(document: &mut Value) {
+    let particular: BTreeMap<&str, &[&str]> = ERRORS.iter().flat_map(|list| list.iter().copied()).collect();
+    document["components"]["headers"] = json!({
+        "RequestId": { "description": "The id of the request, as in the server's log.", "schema": { "type": "string" } },
+        "RetryAfter": { "description": "Seconds to wait before the next try.", "schema": { "type": "integer", "minimum": 1 } },
+        "Authenticate": { "description": "The challenge of RFC 6750.", "schema": { "type": "string" } },
+    });
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    for operation in paths.into_iter().flat_map(Map::values_mut).flat_map(operations) {
+        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        secure(operation, &id);
+        let errors = errors_of(operation, particular.get(id.as_str()).copied().unwrap_or_default());
+        add_errors(operation, &errors);
+        describe_headers(operation);
+    }
+}
+
+fn operations(path: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let methods = ["get", "put", "post", "patch", "delete", "head"];
+    let entries = path.as_object_mut().into_iter().flat_map(Map::iter_mut);
+    entries.filter(move |(method, _)| methods.contains(&method.as_str())).filter_map(|(_, value)| value.as_object_mut())
+}
+
+/// poem-openapi says nothing about operations without a token; generators then take the global default, and linters complain.
+fn secure(operation: &mut Map<String, Value>, id: &str) {
+    // Signing out takes an access token, or a refresh token in its body.
+    if id == "logout" {
+        operation.insert("security".to_owned(), json!([{ "accessToken": [] }, {}]));
+    } else {
+        operation.entry("security").or_insert_with(|| json!([]));
+    }
+}
+
+fn errors_of(operation: &Map<String, Value>, particular: &[&str]) -> BTreeMap<u16, Vec<&'static ErrorEntry>> {
+    let filled = |name: &str| operation.get(name).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let has_token = filled("security");
+    let mut codes: Vec<(u16, &str)> = ALWAYS.to_vec();
+    codes.extend(operation.contains_key("requestBody").then_some(WITH_BODY).into_iter().flatten());
+    codes.extend(filled("parameters").then_some(WITH_PARAMETERS).into_iter().flatten());
+    codes.extend(has_token.then_some(WITH_TOKEN).into_iter().flatten());
+    let mut found: BTreeMap<u16, Vec<&'static ErrorEntry>> = BTreeMap::new();
+    let mut add = |entry: &'static ErrorEntry| {
+        let entries = found.entry(entry.status).or_default();
+        if !entries.iter().any(|known| known.code == entry.code) {
+            entries.push(entry);
+        }
+    };
+    for entry in CATALOGUE {
+        let shared = codes.contains(&(entry.status, entry.code));
+        // A bad mailed token is 422; a bad access token or refresh token is 401.
+        let mailed = entry.code == "token_invalid" && has_token == (entry.status == 422);
+        let own = particular.contains(&entry.code) && !mailed;
+        if shared || own {
+            add(entry);
+        }
+    }
+    found
+}
+
+fn add_errors(operation: &mut Map<String, Value>, errors: &BTreeMap<u16, Vec<&'static ErrorEntry>>) {
+    let Some(responses) = operation.entry("responses").or_insert_with(|| json!({})).as_object_mut() else { return };
+    for (status, entries) in errors {
+        let lines: Vec<String> = entries.iter().map(|entry| format!("- `{}`: {}.", entry.code, entry.title)).collect();
+        let codes: Vec<&str> = entries.iter().map(|entry| entry.code).collect();
+        let mut response = json!({
+            "description": lines.join("\n"),
+            "content": { "application/problem+json": {
+                "schema": { "$ref": "#/components/schemas/Problem" },
+                "example": example(entries[0]),
+            } },
+            "headers": { "X-Request-Id": { "$ref": "#/components/headers/RequestId" } },
+            "x-codes": codes,
+        });
+        let extra = match status {
+            401 => Some(("WWW-Authenticate", "Authenticate")),
+            429 | 503 => Some(("Retry-After", "RetryAfter")),
+            _ => None,
+        };
+        if let Some((name, component)) = extra {
+            response["headers"][name] = json!({ "$ref": format!("#/components/headers/{component}") });
+        }
+        responses.insert(status.to_string(), response);
+    }
+}
+
+fn example(entry: &ErrorEntry) -> Value {
+    let mut example = json!({
+        "type": format!("/docs/errors#{}", entry.code),
+        "title": entry.title,
+        "status": entry.status,
+        "code": entry.code,
+        "request_id": "019a8f3e-7c1b-7d4e-9b0a-2f6c1d8e4a57",
+    });
+    if entry.status == 429 || entry.status == 503 {
+        example["retry_after"] = json!(1);
+    }
+    example
+}
+
+/// Every answer carries the request id.
+fn describe_headers(operation: &mut Map<String, Value>) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for response in responses.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        let headers = response.entry("headers").or_insert_with(|| json!({}));
+        headers["X-Request-Id"] = json!({ "$ref": "#/components/headers/RequestId" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Map<String, Value>> {
+        let mut document: Value = serde_json::from_str(document()).unwrap();
+        let paths = document["paths"].as_object_mut().unwrap();
+        paths.values_mut().flat_map(operations).map(|operation| operation.clone()).collect()
+    }
+
+    #[test]
+    fn every_operation_has_id_summary_security_tag_and_errors() {
+        let all = all();
+        assert!(all.len() > 30, "{} operations", all.len());
+        for operation in &all {
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{id} has no summary");
+            assert!(operation["security"].is_array(), "{id} does not say whether it needs a token");
+            assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id} is in no chapter");
+            assert!(operation["responses"].get("500").is_some(), "{id} has no errors");
+        }
+    }
+
+    #[test]
+    fn every_declared_error_belongs_to_an_operation_and_to_the_catalogue() {
+        let ids: Vec<String> = all().iter().map(|operation| operation["operationId"].as_str().unwrap().to_owned()).collect();
+        for (id, codes) in ERRORS.iter().flat_map(|list| list.iter()) {
+            assert!(ids.iter().any(|known| known == id), "{id} is no operation");
+            for code in *codes {
+                assert!(CATALOGUE.iter().any(|entry| entry.code == *code), "{id} names the unknown code {code}");
+            }
+        }
+        for id in &ids {
+            assert!(ERRORS.iter().flat_map(|list| list.iter()).any(|(known, _)| known == id), "{id} declares no errors");
+        }
+    }
+
+    #[test]
+    fn the_committed_document_is_the_served_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/openapi.json");
+        #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of Plinth")]
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == document(), "openapi/openapi.json is out of date: scripts/spec refresh");
+    }
+
+    #[test]
+    fn the_page_shows_the_completed_document() {
+        assert!(page().contains("application/problem+json"));
+        assert!(page().contains("<title>Plinth API</title>"));
+    }
+}

@@ -1,0 +1,50 @@
+//! The HTTP interface under `/v1`: routes, their bodies and what every request passes through.
+
+pub mod accounts;
+pub mod admin;
+pub mod auth;
+pub mod convert;
+pub mod document;
+pub mod files;
+pub mod events;
+pub mod idempotency;
+pub mod input;
+pub mod keys;
+pub mod layer;
+pub mod mail;
+pub mod me;
+pub mod pages;
+pub mod problem;
+pub mod sessions;
+pub mod system;
+
+use poem_openapi::Tags as DeriveTags;
+
+/// The chapters of the contract.
+#[derive(Debug, Clone, Copy, DeriveTags)]
+pub enum Tags {
+    /// Signing up, verifying an address, resetting a password, the profile.
+    Accounts,
+    /// Signing in and out, refreshing, the list of sessions.
+    Sessions,
+    /// Uploading, reading and deleting files, and signed links.
+    Files,
+    /// Publishing events, reading the history, following the stream.
+    Events,
+    /// The messages that were sent to the caller.
+    Mail,
+    /// For administrators.
+    Administration,
+    /// The public keys that verify access tokens.
+    Keys,
+}
+
+/// A request that must wait, on the wire.
+pub fn throttled(error: crate::service::throttle::ThrottleError) -> problem::Fault {
+    use crate::service::throttle::ThrottleError;
+    match error {
+        // Rounded up: a client that waits exactly as told must not be told again.
+        ThrottleError::TooMany(wait) => problem::Fault::rate_limited().retry_after(wait.as_millis().div_ceil(1_000) as u64),
+        ThrottleError::Backend(error) => error.into(),
+    }
+}

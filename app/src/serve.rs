@@ -1,0 +1,283 @@
+//! `plinth serve` and `plinth worker`: a whole process, from the sockets to the last answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use openapi::{BackendStatsBody, WorkerStatsBody};
+use poem::http::Method;
+use poem::{Endpoint, EndpointExt, Route};
+use poem_openapi::OpenApiService;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::ExitCode;
+use crate::cli::banner::{Banner, Setup};
+use crate::cli::output::Output;
+use crate::compose::{self, ComposeError, Ports};
+use crate::config::{Config, PublicUrl, Secret, is_loopback};
+use crate::edge::{self, EdgeConfig};
+use crate::http::document::Apis;
+use crate::http::idempotency::Idempotency;
+use crate::http::layer::{self, EdgePolicy, RouteTable};
+use crate::http::{accounts, admin, events, files, keys, mail, me, pages, sessions, system};
+use crate::lifecycle::{Ending, Lifecycle};
+use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
+use crate::start::{self, Services, Workers};
+
+/// A batch of events may hold 4 MiB of data; the envelopes around them need room too.
+const BATCH_BODY: u64 = 6 * 1024 * 1024;
+
+/// Serves the API, and works unless told otherwise, until a signal ends it.
+///
+/// # Errors
+/// When standard output is gone.
+pub async fn serve(config: &Config, work: bool, output: &mut Output) -> std::io::Result<ExitCode> {
+    let lifecycle = Lifecycle::new();
+    lifecycle.listen_for_signals()?;
+    let server = match Server::start(config, work, &lifecycle).await {
+        Ok(server) => server,
+        Err(error) => return refuse(&error, output),
+    };
+    server.banner(config, true).await.print(output)?;
+    server.end(config, &lifecycle).await
+}
+
+/// Works, without an API listener, until a signal ends it.
+///
+/// # Errors
+/// When standard output is gone.
+pub async fn worker(config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
+    let lifecycle = Lifecycle::new();
+    lifecycle.listen_for_signals()?;
+    let server = match Server::start_worker(config, &lifecycle).await {
+        Ok(server) => server,
+        Err(error) => return refuse(&error, output),
+    };
+    server.banner(config, false).await.print(output)?;
+    server.end(config, &lifecycle).await
+}
+
+fn refuse(error: &ComposeError, output: &mut Output) -> std::io::Result<ExitCode> {
+    output.fault(&error.to_string())?;
+    Ok(ExitCode::Failed)
+}
+
+/// A running process.
+struct Server {
+    ports: Ports,
+    services: Services,
+    public_url: PublicUrl,
+    http: Option<SocketAddr>,
+    ops: SocketAddr,
+    _lock: compose::FolderLock,
+}
+
+impl Server {
+    /// The sockets come first: an address that is taken is told before anything is changed.
+    async fn start(config: &Config, work: bool, lifecycle: &Lifecycle) -> Result<Self, ComposeError> {
+        compose::data_folder(config)?;
+        let lock = compose::lock_folder(config)?;
+        let http = listen(config.http.bind, "http.bind").await?;
+        let ops = listen(config.ops.bind, "ops.bind").await?;
+        let (http_address, ops_address) = (local(&http, config.http.bind), local(&ops, config.ops.bind));
+        let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(http_address));
+        let ports = compose::ports(config).await?;
+        let services = Services::new(&ports, config, &public_url)?;
+        services.start(config).await?;
+        ports.sweep_uploads(config.database.url.is_postgres()).await?;
+        let answered = CancellationToken::new();
+        start::keep(&services, lifecycle, answered.clone());
+        start::follow(&ports, &services, lifecycle).await?;
+        let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
+        let counters = Arc::new(HttpCounters::default());
+        let endpoint = front(config, &ports, &services, lifecycle, Arc::clone(&counters));
+        let (edge, life) = (edge_config(config), lifecycle.clone());
+        lifecycle.spawn_essential("http", async move {
+            if let Err(error) = edge::serve(http, endpoint, edge, life).await {
+                tracing::error!(%error, "the API listener failed");
+            }
+            answered.cancel();
+        });
+        spawn_ops(ops, config, &ports, &services, lifecycle, workers, counters);
+        Ok(Self { ports, services, public_url, http: Some(http_address), ops: ops_address, _lock: lock })
+    }
+
+    async fn start_worker(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ComposeError> {
+        compose::data_folder(config)?;
+        let ops = listen(config.ops.bind, "ops.bind").await?;
+        let ops_address = local(&ops, config.ops.bind);
+        let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
+        let ports = compose::ports(config).await?;
+        let services = Services::new(&ports, config, &public_url)?;
+        services.start(config).await?;
+        let answered = CancellationToken::new();
+        start::keep(&services, lifecycle, answered.clone());
+        let workers = start::work(&ports, &services, config, lifecycle);
+        let draining = lifecycle.shutdown();
+        lifecycle.spawn("drain", async move {
+            draining.draining().await;
+            answered.cancel();
+        });
+        spawn_ops(ops, config, &ports, &services, lifecycle, Some(workers), Arc::default());
+        Ok(Self { ports, services, public_url, http: None, ops: ops_address, _lock: compose::no_lock() })
+    }
+
+    async fn banner(&self, config: &Config, offer: bool) -> Banner {
+        let base = |address: SocketAddr| format!("http://{address}");
+        let http = self.http.map_or_else(|| "none: this process only works".to_owned(), base);
+        let offered = if offer { self.services.admin.offer_set_up().await } else { Ok(None) };
+        let setup = offered.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no set-up link could be made");
+            None
+        });
+        Banner {
+            docs: if self.http.is_some() { self.public_url.join("/docs") } else { "none".to_owned() },
+            http,
+            ops: base(self.ops),
+            adapters: self.ports.adapters.clone(),
+            setup: setup.map(|(token, _)| Setup {
+                url: Secret::new(self.public_url.join(&format!("/setup?token={token}"))),
+                minutes: domain::token::TokenPurpose::Setup.life().as_secs() / 60,
+            }),
+            dangers: config.dangers(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Waits for a signal, drains, and folds the database together.
+    async fn end(self, config: &Config, lifecycle: &Lifecycle) -> std::io::Result<ExitCode> {
+        let ending = lifecycle.wait(config.http.shutdown_timeout).await;
+        // A connection that is still in use must not hold the end up.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.ports.close()).await;
+        match ending {
+            Ending::Clean => tracing::info!("stopped"),
+            Ending::Cut(tasks) => tracing::warn!(tasks, "stopped at the deadline with work unfinished"),
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, ComposeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| ComposeError::Setting { key: key.to_owned(), reason: format!("{address} cannot be bound: {error}") })
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn edge_config(config: &Config) -> EdgeConfig {
+    EdgeConfig {
+        max_connections: config.http.max_connections,
+        head_timeout: config.http.header_timeout,
+        idle_timeout: config.http.idle_timeout,
+        body_stall: config.http.body_stall_timeout,
+        max_head_bytes: config.http.max_header_bytes,
+        accept_grace: config.http.drain_grace,
+        ..EdgeConfig::default()
+    }
+}
+
+/// All routes of the API listener behind the layers.
+fn front(config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecycle, counters: Arc<HttpCounters>) -> impl Endpoint + 'static {
+    let service = OpenApiService::new(apis(ports, services, lifecycle), "Plinth", env!("CARGO_PKG_VERSION"));
+    let mut routes = system::routes(Route::new().nest("/", service));
+    let small_pages = Arc::new(pages::routes(Arc::clone(&services.accounts), Arc::clone(&services.admin)));
+    for path in pages::PATHS {
+        routes = routes.at(*path, Arc::clone(&small_pages));
+    }
+    let endpoint = routes.data(Arc::clone(&services.gate)).data(Arc::clone(&services.throttle));
+    let mut table = RouteTable::new().api::<Apis>();
+    for path in system::PATHS {
+        table = table.route(path, &[Method::GET]);
+    }
+    for path in pages::PATHS {
+        table = table.route(path, &[Method::GET, Method::POST]);
+    }
+    let ids = Arc::clone(&ports.toolkit.ids);
+    let mut policy = EdgePolicy::new(table, move || ids.next());
+    let (json, upload) = (config.http.max_json_bytes, upload_limit(config));
+    policy.body_limit = Arc::new(move |method, route| match (method, route) {
+        (&Method::POST, "/v1/files") => upload,
+        (&Method::POST, "/v1/events/batch") => BATCH_BODY.max(json),
+        _ => json,
+    });
+    policy.trusted_proxies = config.http.trusted_proxies.clone();
+    policy.cors_origins = config.http.cors_origins.clone();
+    policy.observer = Some(Arc::new(move |answered| counters.count(answered)));
+    layer::stack(endpoint, policy)
+}
+
+/// The largest file of any plan, and room for the frame of a form around it; the plan's own limit is kept by the service.
+fn upload_limit(config: &Config) -> u64 {
+    let largest = config.tiers.values().map(|tier| tier.max_file_bytes).max().unwrap_or(0);
+    largest.saturating_add(64 * 1024)
+}
+
+fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
+    let idempotency = Arc::new(Idempotency::new(Arc::clone(&ports.idempotency), Arc::clone(&ports.toolkit.clock)));
+    (
+        accounts::AccountsApi { accounts: Arc::clone(&services.accounts) },
+        sessions::SessionsApi { sessions: Arc::clone(&services.sessions), gate: Arc::clone(&services.gate) },
+        me::MeApi {
+            accounts: Arc::clone(&services.accounts),
+            sessions: Arc::clone(&services.sessions),
+            usage: Arc::clone(&ports.usage),
+            files: Arc::clone(&ports.files),
+            tiers: Arc::clone(&services.tiers),
+            clock: Arc::clone(&ports.toolkit.clock),
+        },
+        files::FilesApi { files: Arc::clone(&services.files), idempotency: Arc::clone(&idempotency) },
+        events::EventsApi {
+            events: Arc::clone(&services.events),
+            idempotency,
+            gate: Arc::clone(&services.gate),
+            shutdown: lifecycle.shutdown(),
+        },
+        mail::MailApi { mails: Arc::clone(&services.mails) },
+        admin::AdminApi { admin: Arc::clone(&services.admin), throttle: Arc::clone(&services.throttle) },
+        keys::KeysApi { keyring: Arc::clone(&ports.keyring) },
+    )
+}
+
+fn spawn_ops(listener: TcpListener, config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecycle, workers: Option<Workers>, counters: Arc<HttpCounters>) {
+    let health = Arc::new(Health {
+        database: Arc::clone(&ports.database),
+        gate: Arc::clone(&services.gate),
+        shutdown: lifecycle.shutdown(),
+        backends: ports.guarded.iter().map(|guarded| (guarded.name.clone(), Arc::clone(&guarded.state))).collect(),
+    });
+    let figures: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>> =
+        ports.guarded.iter().map(|guarded| Arc::clone(&guarded.figures)).collect();
+    let read = |workers: Workers| Box::new(move || workers.read()) as Box<dyn Fn() -> WorkerStatsBody + Send + Sync>;
+    let stats = Arc::new(Stats::new(StatsParts {
+        node: ports.toolkit.id().to_string(),
+        clock: Arc::clone(&ports.toolkit.clock),
+        started_at: ports.toolkit.now(),
+        health: Arc::clone(&health),
+        http: counters,
+        database: Arc::clone(&ports.database),
+        log: Arc::clone(&ports.log),
+        mails: Arc::clone(&ports.mails),
+        hasher: Arc::clone(&ports.hasher),
+        gate: Arc::clone(&services.gate),
+        workers: workers.map(read),
+        backends: Box::new(move || figures.iter().map(|read| read()).collect()),
+    }));
+    let ids = Arc::clone(&ports.toolkit.ids);
+    let mut policy = EdgePolicy::new(ops::table(), move || ids.next());
+    // A page in a browser on this machine can reach a loopback port under a name of its own making; it cannot choose these names.
+    if is_loopback(config.ops.bind) {
+        let ip = config.ops.bind.ip();
+        policy.allowed_hosts = Some(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned(), ip.to_string()]);
+    }
+    let endpoint = layer::stack(ops::routes(health, stats, config.ops.token.clone()), policy);
+    // Nobody streams here, and a probe that hangs must not keep the process.
+    let edge = EdgeConfig { max_connections: 64, ..edge_config(config) };
+    let life = lifecycle.clone();
+    lifecycle.spawn_essential("ops", async move {
+        if let Err(error) = edge::serve(listener, endpoint, edge, life).await {
+            tracing::error!(%error, "the operations listener failed");
+        }
+    });
+}

@@ -1,0 +1,375 @@
+//! Services and tasks: what a process is made of once the ports have their adapters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::email::EmailAddress;
+use domain::file::BackendName;
+use domain::password::{Password, PasswordPolicy};
+use domain::session::SessionPolicy;
+use domain::tier::{Tier, TierLimits, TierName, Tiers};
+use openapi::WorkerStatsBody;
+use ports::Clock;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::compose::{ComposeError, Ports};
+use crate::config::{Config, PublicUrl, Registration, TierConfig, is_loopback};
+use crate::lifecycle::{Lifecycle, Shutdown};
+use crate::service::accounts::{AccountParts, Accounts};
+use crate::service::admin::{AdminError, AdminParts, Administration};
+use crate::service::events::{Events, EventsParts};
+use crate::service::files::{Backends, Files};
+use crate::service::gate::Gate;
+use crate::service::keys::Keys;
+use crate::service::mail::{MailParts, Mails, Templates};
+use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
+use crate::service::throttle::{Throttle, ThrottleParts};
+use crate::worker::file_sweeper::FileSweeper;
+use crate::worker::handlers::HandlerWorker;
+use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
+use crate::worker::sequencer::SequencerWorker;
+use crate::worker::tailer::Tailer;
+use crate::worker::usage_handler::UsageHandler;
+use crate::worker::{WorkCounters, Worker, drive};
+
+/// How often the revocation feed is looked at.
+const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
+/// How often signing keys are looked at: well within the ten minutes that a new key waits.
+const LOOK_AT_KEYS: Duration = Duration::from_secs(5);
+/// How often what is over is removed.
+const PRUNE: Duration = Duration::from_secs(60);
+/// Rows that are removed in one step: small enough to hold no lock for long.
+const PRUNE_ROWS: u32 = 1_000;
+
+/// The services of a process.
+#[derive(Debug)]
+pub struct Services {
+    /// The plans.
+    pub tiers: Arc<Tiers>,
+    /// Revocations and tokens.
+    pub gate: Arc<Gate>,
+    /// Guessing and floods.
+    pub throttle: Arc<Throttle>,
+    /// Accounts.
+    pub accounts: Arc<Accounts>,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// Files.
+    pub files: Arc<Files>,
+    /// Events.
+    pub events: Arc<Events>,
+    /// Mail.
+    pub mails: Arc<Mails>,
+    /// Administration.
+    pub admin: Arc<Administration>,
+    /// Signing keys.
+    pub keys: Arc<Keys>,
+}
+
+impl Services {
+    /// Makes the services over the ports.
+    ///
+    /// # Errors
+    /// When a configured value breaks a rule of the domain.
+    pub fn new(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Self, ComposeError> {
+        let toolkit = &ports.toolkit;
+        let tiers = Arc::new(tiers(config)?);
+        let policy = TokenPolicy {
+            access_ttl: config.auth.access_token_ttl,
+            issuer: ports.issuer_name.clone(),
+            audience: ports.audience.clone(),
+            session: SessionPolicy {
+                idle: config.auth.session_idle_ttl,
+                absolute: config.auth.session_ttl,
+                grace: config.auth.refresh_grace,
+            },
+        };
+        let gate = Arc::new(Gate::new(
+            Arc::clone(&ports.verifier),
+            Arc::clone(&ports.revocations),
+            Arc::clone(&toolkit.clock),
+            config.auth.revocation_max_age,
+        ));
+        let throttle = Arc::new(Throttle::new(ThrottleParts {
+            limiter: Arc::clone(&ports.limiter),
+            ledger: Arc::clone(&ports.sign_ins),
+            sealer: Arc::clone(&ports.sealer),
+            clock: Arc::clone(&toolkit.clock),
+            tiers: Arc::clone(&tiers),
+            enabled: config.limits_enabled,
+        }));
+        let password_policy = PasswordPolicy { min_code_points: config.auth.password_min_length };
+        let accounts = Accounts::new(AccountParts {
+            toolkit: toolkit.clone(),
+            users: Arc::clone(&ports.users),
+            registrations: Arc::clone(&ports.registrations),
+            tokens: Arc::clone(&ports.one_time_tokens),
+            hasher: Arc::clone(&ports.hasher),
+            sealer: Arc::clone(&ports.sealer),
+            gate: Arc::clone(&gate),
+            throttle: Arc::clone(&throttle),
+            password_policy,
+            token_policy: policy.clone(),
+            registration_open: config.auth.registration == Registration::Open,
+            locale: config.mail.locale.clone(),
+            verify_life: config.mail.verify_ttl,
+            reset_life: config.mail.reset_ttl,
+        });
+        let sessions = Sessions::new(SessionParts {
+            toolkit: toolkit.clone(),
+            users: Arc::clone(&ports.users),
+            registrations: Arc::clone(&ports.registrations),
+            sessions: Arc::clone(&ports.sessions),
+            hasher: Arc::clone(&ports.hasher),
+            issuer: Arc::clone(&ports.issuer),
+            refresh_tokens: Arc::clone(&ports.refresh_tokens),
+            gate: Arc::clone(&gate),
+            throttle: Arc::clone(&throttle),
+            policy: policy.clone(),
+        });
+        let admin = Administration::new(AdminParts {
+            toolkit: toolkit.clone(),
+            users: Arc::clone(&ports.users),
+            tokens: Arc::clone(&ports.one_time_tokens),
+            hasher: Arc::clone(&ports.hasher),
+            gate: Arc::clone(&gate),
+            password_policy,
+            token_policy: policy,
+            tiers: Arc::clone(&tiers),
+        });
+        let keys = Keys::new(
+            toolkit.clone(),
+            Arc::clone(&ports.signing_keys),
+            Arc::clone(&ports.keyring),
+            config.auth.access_token_ttl + Duration::from_secs(60),
+        );
+        Ok(Self {
+            files: Arc::new(files(ports, config, public_url, &tiers)?),
+            events: Arc::new(events(ports, config, &tiers)),
+            mails: Arc::new(mails(ports, config, public_url)?),
+            accounts: Arc::new(accounts),
+            sessions: Arc::new(sessions),
+            admin: Arc::new(admin),
+            keys: Arc::new(keys),
+            tiers,
+            gate,
+            throttle,
+        })
+    }
+
+    /// What must be done before the first request: the signing keys, the revocations, the administrator that the environment names.
+    ///
+    /// # Errors
+    /// When the backend fails or the administrator is refused.
+    pub async fn start(&self, config: &Config) -> Result<(), ComposeError> {
+        let failed = |error: AdminError| ComposeError::Setting { key: "admin.email".to_owned(), reason: error.to_string() };
+        self.keys.start().await.map_err(|error| failed(error.into()))?;
+        self.gate.refresh().await?;
+        if let Some(admin) = &config.admin {
+            let refused = |reason: String| ComposeError::Setting { key: "admin".to_owned(), reason };
+            let email: EmailAddress = admin.email.parse().map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
+            let password = Password::parse(admin.password.expose()).map_err(|error| refused(error.to_string()))?;
+            if self.admin.ensure_admin(email, password).await.map_err(failed)? {
+                tracing::info!("the administrator that the configuration names was made");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tiers(config: &Config) -> Result<Tiers, ComposeError> {
+    let tier = |(name, tier): (&String, &TierConfig)| {
+        let refused = |reason: String| ComposeError::Setting { key: format!("tiers.{name}"), reason };
+        let name: TierName = name.parse().map_err(|error: domain::tier::ParseTierNameError| refused(error.to_string()))?;
+        let limits = TierLimits {
+            max_file_bytes: tier.max_file_bytes,
+            storage_bytes: tier.storage_bytes,
+            requests_per_minute: tier.requests_per_minute,
+            events_per_minute: tier.events_per_minute,
+        };
+        Ok(Tier { name, features: tier.features.iter().cloned().collect::<BTreeSet<_>>(), limits })
+    };
+    let tiers: Vec<Tier> = config.tiers.iter().map(tier).collect::<Result<_, ComposeError>>()?;
+    Tiers::new(tiers).map_err(|error| ComposeError::Setting { key: "tiers".to_owned(), reason: error.to_string() })
+}
+
+fn files(ports: &Ports, config: &Config, public_url: &PublicUrl, tiers: &Arc<Tiers>) -> Result<Files, ComposeError> {
+    let refused = |key: &str, reason: String| ComposeError::Setting { key: key.to_owned(), reason };
+    let default: BackendName = config.files.default.parse().map_err(|error: domain::file::ParseBackendNameError| refused("files.default", error.to_string()))?;
+    let url = Url::parse(public_url.as_str()).map_err(|error| refused("public_url", error.to_string()))?;
+    let backends = Backends { default, stores: ports.stores.clone() };
+    Ok(Files::new(ports.toolkit.clone(), Arc::clone(&ports.files), backends, Arc::clone(&ports.links), Arc::clone(tiers), url))
+}
+
+fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
+    Events::new(EventsParts {
+        toolkit: ports.toolkit.clone(),
+        store: Arc::clone(&ports.events),
+        log: Arc::clone(&ports.log),
+        subscriber: Arc::clone(&ports.subscriber),
+        limiter: Arc::clone(&ports.limiter),
+        tiers: Arc::clone(tiers),
+        limits_enabled: config.limits_enabled,
+        client_prefix: config.events.client_prefix.clone(),
+        source: format!("urn:plinth:{}", ports.installation.id),
+        streams_per_user: u32::try_from(config.events.streams_per_user).unwrap_or(u32::MAX),
+        heartbeat: config.events.stream_heartbeat,
+    })
+}
+
+fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails, ComposeError> {
+    let folder = config.mail.templates_dir.as_deref();
+    let templates = Templates::load(folder, &config.mail.from_name)
+        .map_err(|faults| ComposeError::Setting { key: "mail.templates_dir".to_owned(), reason: faults.to_string() })?;
+    Ok(Mails::new(MailParts {
+        queue: Arc::clone(&ports.mails),
+        sealer: Arc::clone(&ports.sealer),
+        clock: Arc::clone(&ports.toolkit.clock),
+        templates,
+        public_url: public_url.clone(),
+        verify_life: config.mail.verify_ttl,
+        reset_life: config.mail.reset_ttl,
+    }))
+}
+
+/// Runs what every process of an installation needs: the revocation poller and the keeper of the keys. `answered` ends when the last request of a draining process was answered: until then revocations are followed.
+pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationToken) {
+    let gate = Arc::clone(&services.gate);
+    lifecycle.spawn_essential("revocations", async move { poll_revocations(&gate, &answered).await });
+    let (keys, shutdown) = (Arc::clone(&services.keys), lifecycle.shutdown());
+    lifecycle.spawn_essential("keys", async move {
+        while pause(LOOK_AT_KEYS, &shutdown).await {
+            if let Err(error) = keys.step().await {
+                tracing::warn!(%error, "signing keys cannot be looked at");
+            }
+        }
+    });
+}
+
+async fn poll_revocations(gate: &Gate, answered: &CancellationToken) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = answered.cancelled() => return,
+            () = tokio::time::sleep(POLL_REVOCATIONS) => {}
+        }
+        match gate.poll().await {
+            Ok(()) if failing => {
+                tracing::info!("the revocation feed can be read again");
+                failing = false;
+            }
+            Err(error) if !failing => {
+                tracing::warn!(%error, "the revocation feed cannot be read");
+                failing = true;
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Waits; gives false when the process drains.
+async fn pause(time: Duration, shutdown: &Shutdown) -> bool {
+    tokio::select! {
+        () = shutdown.draining() => false,
+        () = tokio::time::sleep(time) => true,
+    }
+}
+
+/// Removes what is over: tokens, revocations, kept answers, old counts.
+pub fn prune(ports: &Ports, lifecycle: &Lifecycle) {
+    let (tokens, revocations) = (Arc::clone(&ports.one_time_tokens), Arc::clone(&ports.revocations));
+    let (answers, sign_ins) = (Arc::clone(&ports.idempotency), Arc::clone(&ports.sign_ins));
+    let (clock, shutdown): (Arc<dyn Clock>, Shutdown) = (Arc::clone(&ports.toolkit.clock), lifecycle.shutdown());
+    lifecycle.spawn("prune", async move {
+        let day = Duration::from_secs(86_400);
+        while pause(PRUNE, &shutdown).await {
+            let now = clock.now();
+            let done = [
+                // A verification token must answer 204 again within its life, and a day more tells a late click from a forged one.
+                tokens.prune(now.minus(day), PRUNE_ROWS).await,
+                revocations.prune(now, PRUNE_ROWS).await,
+                answers.prune(now.minus(crate::http::idempotency::KEEP), PRUNE_ROWS).await,
+                sign_ins.prune(now.minus(day * 31), PRUNE_ROWS).await,
+            ];
+            for error in done.into_iter().filter_map(Result::err) {
+                tracing::warn!(%error, "what is over cannot be removed");
+            }
+        }
+    });
+}
+
+/// Follows the log for the live streams of this process. To be done before the first stream is served.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn follow(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Result<(), ComposeError> {
+    let tailer = Tailer::begin(Arc::clone(&ports.log), Arc::clone(&ports.publisher), ports.toolkit.clone()).await?;
+    drive_one("tailer", tailer, ports, lifecycle);
+    let (sweeper, shutdown) = (FileSweeper::new(Arc::clone(&services.files)), lifecycle.shutdown());
+    lifecycle.spawn("file sweeper", sweeper.run(shutdown));
+    Ok(())
+}
+
+fn drive_one(name: &'static str, worker: impl Worker + 'static, ports: &Ports, lifecycle: &Lifecycle) {
+    let (toolkit, shutdown) = (ports.toolkit.clone(), lifecycle.shutdown());
+    lifecycle.spawn_essential(name, async move { drive(worker, &toolkit, &shutdown).await });
+}
+
+/// What the workers of this process count.
+#[derive(Debug)]
+pub struct Workers {
+    sequencer: Arc<WorkCounters>,
+    handlers: Vec<Arc<WorkCounters>>,
+    mails: Arc<Mails>,
+}
+
+impl Workers {
+    /// The figures.
+    pub fn read(&self) -> WorkerStatsBody {
+        let mails = self.mails.counts();
+        WorkerStatsBody {
+            sequenced: self.sequencer.done(),
+            handled: self.handlers.iter().map(|counters| counters.done()).sum(),
+            handler_failures: self.handlers.iter().map(|counters| counters.failures()).sum(),
+            mails_sent: mails.sent,
+            mail_failures: mails.retried + mails.dead,
+        }
+    }
+}
+
+/// Starts the workers: the sequencer, the handler groups, the mail sender, and the removal of what is over.
+pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) -> Workers {
+    let owner = ports.toolkit.id().to_string();
+    let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
+    let usage = Arc::new(UsageHandler::new(Arc::clone(&ports.usage), config.events.client_prefix.clone()));
+    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
+    let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
+    let workers = Workers { sequencer: sequencer.counters(), handlers: vec![usage.counters()], mails: Arc::clone(&services.mails) };
+    drive_one("sequencer", sequencer, ports, lifecycle);
+    drive_one("usage handler", usage, ports, lifecycle);
+    let sender = mail_sender(ports, services, config, owner);
+    let shutdown = lifecycle.shutdown();
+    lifecycle.spawn_essential("mail sender", sender.run(shutdown));
+    prune(ports, lifecycle);
+    workers
+}
+
+fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: String) -> MailSender {
+    let parts = SenderParts {
+        toolkit: ports.toolkit.clone(),
+        queue: Arc::clone(&ports.mails),
+        mailer: Arc::clone(&ports.mailer),
+        mails: Arc::clone(&services.mails),
+    };
+    let settings = SenderSettings {
+        owner,
+        concurrency: config.workers.mail_concurrency,
+        lease: config.workers.lease,
+        poll: config.workers.poll_interval,
+        // Mail is files in the data folder, and only this machine can reach the links.
+        show_links: is_loopback(config.http.bind) && config.public_url.as_ref().is_none_or(PublicUrl::is_loopback),
+    };
+    MailSender::new(parts, settings)
+}

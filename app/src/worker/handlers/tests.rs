@@ -1,0 +1,263 @@
+//! The handler worker against scripted cursors, a log in memory and a handler that fails when told.
+
+use std::sync::Mutex;
+
+use domain::id::UserId;
+use ports::{MockCursorStore, MockEventLog};
+
+use super::super::testing::{Kit, TestClock, away, kit, logged, user_in};
+use super::*;
+
+/// Fails at the events named, as often as said; notes what it handled.
+#[derive(Default)]
+struct Handler {
+    failing: Mutex<Vec<(Shard, u64, HandleEventError)>>,
+    handled: Mutex<Vec<(u8, u64)>>,
+    slow: Option<(Arc<TestClock>, Duration)>,
+}
+
+#[async_trait]
+impl EventHandler for Handler {
+    fn group(&self) -> &'static str {
+        "testers"
+    }
+
+    async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError> {
+        if let Some((clock, takes)) = &self.slow {
+            clock.advance(*takes);
+        }
+        let mut failing = self.failing.lock().unwrap();
+        let found = failing
+            .iter()
+            .position(|(shard, position, _)| (*shard, *position) == (event.shard, event.position));
+        if let Some(index) = found {
+            return Err(failing.remove(index).2);
+        }
+        self.handled
+            .lock()
+            .unwrap()
+            .push((event.shard.number(), event.position));
+        Ok(())
+    }
+}
+
+impl Handler {
+    fn failing(shard: u8, position: u64, error: HandleEventError) -> Self {
+        Self {
+            failing: Mutex::new(vec![(Shard::new(shard).unwrap(), position, error)]),
+            ..Self::default()
+        }
+    }
+
+    fn handled(&self) -> Vec<(u8, u64)> {
+        let mut handled = std::mem::take(&mut *self.handled.lock().unwrap());
+        handled.sort();
+        handled
+    }
+}
+
+/// A log with `count` events in each of these shards.
+fn log(shards: &'static [u8], count: u64) -> MockEventLog {
+    let mut log = MockEventLog::new();
+    log.expect_read().returning(move |after, limit| {
+        let of_shard = |cursor: &Cursor| {
+            let count = if shards.contains(&cursor.shard.number()) {
+                count
+            } else {
+                0
+            };
+            let user: UserId = user_in(cursor.shard.number());
+            (cursor.position + 1..=count)
+                .map(move |position| logged(user, position, "app.a", "1"))
+                .collect::<Vec<_>>()
+        };
+        Ok(after.iter().flat_map(of_shard).take(limit as usize).collect())
+    });
+    log
+}
+
+/// Cursors that are free and move as told.
+fn cursors() -> MockCursorStore {
+    let mut cursors = MockCursorStore::new();
+    let positions: Arc<Mutex<BTreeMap<Shard, u64>>> =
+        Arc::new(Mutex::new(Shard::all().map(|shard| (shard, 0)).collect()));
+    let claimed = Arc::clone(&positions);
+    cursors.expect_claim().returning(move |group, owner, _, _| {
+        assert_eq!((group, owner), ("testers", "node-1"));
+        let claimed = claimed.lock().unwrap();
+        Ok(claimed
+            .iter()
+            .map(|(shard, position)| Cursor {
+                shard: *shard,
+                position: *position,
+            })
+            .collect())
+    });
+    cursors.expect_advance().returning(move |group, owner, moves, _| {
+        assert_eq!((group, owner), ("testers", "node-1"));
+        let mut positions = positions.lock().unwrap();
+        for step in moves {
+            assert_eq!(positions.insert(step.shard, step.to), Some(step.from));
+        }
+        Ok(moves.iter().map(|step| step.shard).collect())
+    });
+    cursors
+}
+
+fn worker(handler: &Arc<Handler>, log: MockEventLog, cursors: MockCursorStore, kit: &Kit) -> HandlerWorker {
+    let toolkit = kit.toolkit.clone();
+    let handler: Arc<dyn EventHandler> = Arc::clone(handler) as _;
+    HandlerWorker::new(handler, Arc::new(log), Arc::new(cursors), toolkit, "node-1".to_owned())
+}
+
+#[tokio::test]
+async fn each_event_is_handled_once_in_order() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut worker = worker(&handler, log(&[1, 4], 3), cursors(), &kit);
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    // Taken as they came, shard by shard.
+    let handled = std::mem::take(&mut *handler.handled.lock().unwrap());
+    for shard in [1, 4] {
+        let positions: Vec<u64> = handled
+            .iter()
+            .filter(|(of, _)| *of == shard)
+            .map(|(_, position)| *position)
+            .collect();
+        assert_eq!(positions, [1, 2, 3]);
+    }
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(handler.handled(), []);
+    assert_eq!(worker.counters().done(), 6);
+}
+
+#[tokio::test]
+async fn a_full_batch_goes_on_at_once() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut worker = worker(&handler, log(&[2], 250), cursors(), &kit);
+    assert_eq!(worker.step().await.unwrap(), Pace::More);
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(
+        handler.handled(),
+        (1..=250).map(|position| (2, position)).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn a_failing_event_holds_its_shard_alone_until_its_time() {
+    let kit = kit();
+    let handler = Arc::new(Handler::failing(1, 2, HandleEventError::Failed("bad".into())));
+    let mut worker = worker(&handler, log(&[1, 4], 3), cursors(), &kit);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(1, 1), (4, 1), (4, 2), (4, 3)]);
+    assert_eq!((worker.counters().done(), worker.counters().failures()), (4, 1));
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(handler.handled(), [], "its time has not come");
+    kit.clock.advance(RETRY.base);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(1, 2), (1, 3)]);
+}
+
+#[tokio::test]
+async fn what_fails_again_waits_longer() {
+    let kit = kit();
+    let handler = Arc::new(Handler::failing(1, 1, away().into()));
+    handler
+        .failing
+        .lock()
+        .unwrap()
+        .push((Shard::new(1).unwrap(), 1, away().into()));
+    let mut worker = worker(&handler, log(&[1], 1), cursors(), &kit);
+    worker.step().await.unwrap();
+    kit.clock.advance(RETRY.base / 2);
+    worker.step().await.unwrap();
+    assert_eq!(worker.counters().failures(), 2);
+    kit.clock.advance(RETRY.base / 2);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [], "the second wait is longer");
+    kit.clock.advance(RETRY.base / 2);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(1, 1)]);
+}
+
+#[tokio::test]
+async fn an_event_that_was_handled_before_counts_as_done() {
+    let kit = kit();
+    let handler = Arc::new(Handler::failing(1, 1, HandleEventError::AlreadyHandled));
+    let mut worker = worker(&handler, log(&[1], 2), cursors(), &kit);
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(handler.handled(), [(1, 2)]);
+    assert_eq!((worker.counters().done(), worker.counters().failures()), (1, 0));
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [], "the cursor passed both");
+}
+
+#[tokio::test]
+async fn a_shard_that_another_took_is_let_go() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut mock = MockCursorStore::new();
+    let all = || Shard::all().map(|shard| Cursor { shard, position: 0 });
+    mock.expect_claim()
+        .times(1)
+        .returning(move |_, _, _, _| Ok(all().collect()));
+    // The second claim: shard 1 is another's, and the handler is not fed from it.
+    mock.expect_claim()
+        .times(1)
+        .returning(move |_, _, _, _| Ok(all().filter(|cursor| cursor.shard.number() > 1).collect()));
+    mock.expect_advance().times(1).returning(|_, _, _, _| Ok(Vec::new()));
+    let mut worker = worker(&handler, log(&[1], 1), mock, &kit);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(1, 1)]);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), []);
+    assert_eq!(worker.held.len(), 14);
+}
+
+#[tokio::test]
+async fn what_could_not_be_noted_is_handled_again() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut mock = MockCursorStore::new();
+    mock.expect_claim()
+        .returning(|_, _, _, _| Ok(Shard::all().map(|shard| Cursor { shard, position: 0 }).collect()));
+    mock.expect_advance().times(1).returning(|_, _, _, _| Err(away()));
+    mock.expect_advance()
+        .times(1)
+        .returning(|_, _, moves, _| Ok(moves.iter().map(|step| step.shard).collect()));
+    let mut worker = worker(&handler, log(&[1], 1), mock, &kit);
+    assert!(worker.step().await.is_err());
+    worker.step().await.unwrap();
+    assert_eq!(
+        handler.handled(),
+        [(1, 1), (1, 1)],
+        "the inbox mark is what tells the second time"
+    );
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), []);
+}
+
+#[tokio::test]
+async fn a_slow_batch_stops_in_time_to_renew_the_lease() {
+    let kit = kit();
+    let slow = Some((Arc::clone(&kit.clock), LEASE_TTL / 4));
+    let handler = Arc::new(Handler {
+        slow,
+        ..Handler::default()
+    });
+    let mut worker = worker(&handler, log(&[1], 5), cursors(), &kit);
+    assert_eq!(worker.step().await.unwrap(), Pace::More);
+    assert_eq!(handler.handled(), [(1, 1), (1, 2)]);
+    while worker.step().await.unwrap() == Pace::More {}
+    assert_eq!(handler.handled(), [(1, 3), (1, 4), (1, 5)]);
+}
+
+#[tokio::test]
+async fn draining_gives_the_cursors_back() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut mock = MockCursorStore::new();
+    mock.expect_release()
+        .withf(|group, owner| (group, owner) == ("testers", "node-1"))
+        .times(1)
+        .returning(|_, _| Ok(()));
+    let shutdown = Shutdown::new();
+    shutdown.drain();
+    worker(&handler, MockEventLog::new(), mock, &kit).run(shutdown).await;
+}

@@ -1,0 +1,193 @@
+//! Scenarios for [`CursorStore`](crate::CursorStore).
+
+use std::sync::Arc;
+
+use domain::event::{SHARDS, Shard};
+use domain::time::Timestamp;
+use futures_util::future::join_all;
+
+use super::samples::{TTL, at};
+use crate::{Cursor, CursorMove, CursorStore};
+
+/// What the scenarios need: the cursors alone.
+pub struct Subject {
+    /// The cursors under test.
+    pub cursors: Arc<dyn CursorStore>,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject").finish_non_exhaustive()
+    }
+}
+
+/// One test for each scenario; the fixture is a future of `Option<(cursor_store::Subject, guard)>`.
+#[macro_export]
+macro_rules! cursor_store_conformance {
+    ($fixture:expr) => {
+        $crate::conformance_scenarios!(
+            $fixture,
+            cursor_store,
+            [
+                a_new_group_begins_at_zero_in_every_shard,
+                a_held_cursor_goes_to_nobody_else,
+                a_lease_that_is_over_is_taken_where_it_stood,
+                a_released_cursor_is_free,
+                of_many_owners_at_most_one_holds_a_cursor,
+                groups_do_not_concern_each_other,
+                only_a_cursor_that_is_still_there_moves,
+                only_the_holder_moves_a_cursor,
+                many_cursors_move_in_one_call,
+            ]
+        );
+    };
+}
+
+const GROUP: &str = "handlers";
+
+async fn claim(subject: &Subject, group: &str, owner: &str, now: Timestamp) -> Vec<Cursor> {
+    subject.cursors.claim(group, owner, now, TTL).await.expect("an answer")
+}
+
+async fn advance(subject: &Subject, owner: &str, moves: &[CursorMove], now: Timestamp) -> Vec<Shard> {
+    subject
+        .cursors
+        .advance(GROUP, owner, moves, now)
+        .await
+        .expect("an answer")
+}
+
+fn shard(number: u8) -> Shard {
+    Shard::new(number).expect("a shard")
+}
+
+fn step(number: u8, from: u64, to: u64) -> CursorMove {
+    CursorMove {
+        shard: shard(number),
+        from,
+        to,
+    }
+}
+
+/// The first claim makes what is missing.
+pub async fn a_new_group_begins_at_zero_in_every_shard(subject: &Subject) {
+    let held = claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(
+        held,
+        Shard::all()
+            .map(|shard| Cursor { shard, position: 0 })
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(claim(subject, GROUP, "a", at(1)).await, held, "claiming again renews");
+}
+
+/// One owner at a time.
+pub async fn a_held_cursor_goes_to_nobody_else(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(claim(subject, GROUP, "b", at(1)).await, vec![]);
+    claim(subject, GROUP, "a", at(50)).await;
+    assert_eq!(
+        claim(subject, GROUP, "b", at(100)).await,
+        vec![],
+        "the renewed lease holds"
+    );
+}
+
+/// A crashed owner's cursors go on where it left them.
+pub async fn a_lease_that_is_over_is_taken_where_it_stood(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(advance(subject, "a", &[step(3, 0, 9)], at(1)).await, [shard(3)]);
+    let taken = claim(subject, GROUP, "b", at(61)).await;
+    assert_eq!(taken.len(), usize::from(SHARDS));
+    for cursor in taken {
+        assert_eq!(cursor.position, if cursor.shard == shard(3) { 9 } else { 0 });
+    }
+    assert_eq!(claim(subject, GROUP, "a", at(62)).await, vec![]);
+}
+
+/// Giving back frees at once, and only one's own.
+pub async fn a_released_cursor_is_free(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    subject.cursors.release(GROUP, "b").await.expect("nothing to give back");
+    subject
+        .cursors
+        .release("others", "a")
+        .await
+        .expect("nothing to give back");
+    assert_eq!(claim(subject, GROUP, "b", at(1)).await, vec![]);
+    subject.cursors.release(GROUP, "a").await.expect("given back");
+    assert_eq!(claim(subject, GROUP, "b", at(1)).await.len(), usize::from(SHARDS));
+}
+
+/// Many at once, while the cursors are being made: none is held twice.
+pub async fn of_many_owners_at_most_one_holds_a_cursor(subject: &Subject) {
+    let owners: Vec<String> = (0..8).map(|number| format!("owner-{number}")).collect();
+    let held = join_all(owners.iter().map(|owner| claim(subject, GROUP, owner, at(0)))).await;
+    let mut all: Vec<Shard> = held.into_iter().flatten().map(|cursor| cursor.shard).collect();
+    all.sort();
+    assert_eq!(all, Shard::all().collect::<Vec<_>>());
+}
+
+/// The same shard of another group is another cursor.
+pub async fn groups_do_not_concern_each_other(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(claim(subject, "others", "b", at(0)).await.len(), usize::from(SHARDS));
+    advance(subject, "a", &[step(0, 0, 4)], at(1)).await;
+    let others = claim(subject, "others", "b", at(2)).await;
+    assert!(others.iter().all(|cursor| cursor.position == 0));
+}
+
+/// A move states where the cursor was.
+pub async fn only_a_cursor_that_is_still_there_moves(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(advance(subject, "a", &[step(1, 0, 5)], at(1)).await, [shard(1)]);
+    assert_eq!(
+        advance(subject, "a", &[step(1, 0, 7), step(2, 1, 2)], at(2)).await,
+        vec![]
+    );
+    let held = claim(subject, GROUP, "a", at(3)).await;
+    let positions: Vec<u64> = held.iter().take(3).map(|cursor| cursor.position).collect();
+    assert_eq!(positions, [0, 5, 0]);
+}
+
+/// Neither a stranger, nor one whose lease was taken, nor one whose lease is over.
+pub async fn only_the_holder_moves_a_cursor(subject: &Subject) {
+    assert_eq!(
+        advance(subject, "a", &[step(0, 0, 1)], at(0)).await,
+        vec![],
+        "there is no cursor yet"
+    );
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(advance(subject, "b", &[step(0, 0, 1)], at(1)).await, vec![]);
+    assert_eq!(
+        advance(subject, "a", &[step(0, 0, 1)], at(61)).await,
+        vec![],
+        "the lease is over"
+    );
+    claim(subject, GROUP, "b", at(61)).await;
+    assert_eq!(
+        advance(subject, "a", &[step(0, 0, 1)], at(1)).await,
+        vec![],
+        "the lease was taken"
+    );
+    assert_eq!(advance(subject, "b", &[step(0, 0, 1)], at(62)).await, [shard(0)]);
+}
+
+/// Each move stands for itself.
+pub async fn many_cursors_move_in_one_call(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    let moves: Vec<CursorMove> = (0..SHARDS)
+        .map(|number| step(number, 0, u64::from(number) + 1))
+        .collect();
+    let mut moved = advance(subject, "a", &moves, at(1)).await;
+    moved.sort();
+    assert_eq!(moved, Shard::all().collect::<Vec<_>>());
+    let mixed = [step(4, 5, 50), step(5, 0, 60), step(6, 7, 70)];
+    let mut moved = advance(subject, "a", &mixed, at(2)).await;
+    moved.sort();
+    assert_eq!(moved, [shard(4), shard(6)]);
+    let held = claim(subject, GROUP, "a", at(3)).await;
+    let positions: Vec<u64> = held.iter().skip(4).take(3).map(|cursor| cursor.position).collect();
+    assert_eq!(positions, [50, 6, 70]);
+    assert_eq!(advance(subject, "a", &[], at(3)).await, vec![]);
+}

@@ -1,0 +1,52 @@
+//! Scenarios for [`Probe`](crate::Probe).
+
+use std::sync::Arc;
+
+use crate::Probe;
+
+/// One test for each scenario; the fixture is a future of `Option<(Arc<dyn Probe>, guard)>` on a healthy backend.
+#[macro_export]
+macro_rules! probe_conformance {
+    ($fixture:expr) => {
+        $crate::conformance_scenarios!(
+            $fixture,
+            probe,
+            [
+                a_healthy_backend_answers,
+                the_name_can_stand_in_a_health_answer,
+                pool_figures_agree_with_each_other,
+            ]
+        );
+    };
+}
+
+/// Each time that it is asked.
+pub async fn a_healthy_backend_answers(probe: &Arc<dyn Probe>) {
+    for _ in 0..3 {
+        probe.check().await.expect("it answers");
+    }
+}
+
+/// Lower-case words, always the same.
+pub async fn the_name_can_stand_in_a_health_answer(probe: &Arc<dyn Probe>) {
+    let name = probe.name();
+    assert!(
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+        "{name}"
+    );
+    assert_eq!(probe.name(), name);
+}
+
+/// No more idle than open, no more open than allowed.
+pub async fn pool_figures_agree_with_each_other(probe: &Arc<dyn Probe>) {
+    probe.check().await.expect("it answers");
+    if let Some(pool) = probe.pool() {
+        assert!(
+            pool.idle <= pool.open && pool.open <= pool.max && pool.open > 0,
+            "{pool:?}"
+        );
+    }
+}

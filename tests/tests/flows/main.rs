@@ -1,0 +1,14 @@
+//! End-to-end flows against the built binary, each on SQLite and on PostgreSQL.
+
+mod bad_requests;
+mod bad_uploads;
+mod enumeration;
+mod flow_files;
+mod flow_main;
+mod flow_passwords;
+mod flow_sessions;
+mod flow_users;
+mod readme;
+#[path = "../common/rows.rs"]
+mod rows;
+mod tools;
