@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::registry::{MetaApi, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::payload::Json;
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::{Map, Value, json};
 
-use super::problem::{CATALOGUE, ErrorEntry};
+use super::problem::{CATALOGUE, ErrorEntry, Fault};
 use super::{accounts, admin, events, files, keys, mail, me, sessions};
 
 /// All operations, in the order of the contract.
@@ -84,7 +84,6 @@ impl OpenApi for Contract {
 
     fn register(registry: &mut Registry) {
         Apis::register(registry);
-        openapi::Problem::register(registry);
     }
 
     fn add_routes(self, _routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
@@ -92,10 +91,9 @@ impl OpenApi for Contract {
 
 fn service() -> OpenApiService<Contract, ()> {
     OpenApiService::new(Contract, "Plinth", env!("CARGO_PKG_VERSION"))
-        .summary("The core service layer that a product stands on.")
         .description(DESCRIPTION)
         .contact(ContactObject::new().name("The operator of this server"))
-        .license(LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
+        .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
         .server(ServerObject::new("http://127.0.0.1:8080").description("A server on this machine"))
 }
 
@@ -122,6 +120,8 @@ pub fn page() -> &'static str {
 }
 
 fn complete(document: &mut Value) {
+    add_problem(document);
+    nullable(document);
     let particular: BTreeMap<&str, &[&str]> = ERRORS.iter().flat_map(|list| list.iter().copied()).collect();
     document["components"]["headers"] = json!({
         "RequestId": { "description": "The id of the request, as in the server's log.", "schema": { "type": "string" } },
@@ -135,6 +135,94 @@ fn complete(document: &mut Value) {
         let errors = errors_of(operation, particular.get(id.as_str()).copied().unwrap_or_default());
         add_errors(operation, &errors);
         describe_headers(operation);
+        name_headers(operation);
+    }
+    share_errors(document);
+}
+
+/// No operation returns a problem by its type, so poem-openapi leaves its schemas out.
+fn add_problem(document: &mut Value) {
+    let alone = OpenApiService::new(ProblemAlone, "", "").spec();
+    let alone: Value = serde_json::from_str(&alone).unwrap_or_default();
+    let schemas = alone["components"]["schemas"].as_object().cloned().unwrap_or_default();
+    for (name, schema) in schemas {
+        document["components"]["schemas"][name] = schema;
+    }
+}
+
+/// What a body may leave out may also be null, and often is; `next_cursor` is always there.
+fn nullable(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object_mut();
+    for schema in schemas.into_iter().flat_map(Map::values_mut) {
+        let required: Vec<String> = serde_json::from_value(schema["required"].clone()).unwrap_or_default();
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        let mut always = required.clone();
+        for (name, property) in properties.into_iter().flat_map(Map::iter_mut) {
+            if required.contains(name) {
+                continue;
+            }
+            // OpenAPI 3.0 knows null only beside a type; what has none is a reference, or anything at all.
+            if property.get("type").is_some() {
+                property["nullable"] = json!(true);
+            }
+            if name == "next_cursor" {
+                always.push(name.clone());
+            }
+        }
+        if always.len() > required.len() {
+            schema["required"] = json!(always);
+        }
+    }
+}
+
+/// poem-openapi writes the names of headers in capitals; they are compared without case, but generators make identifiers of them.
+fn name_headers(operation: &mut Map<String, Value>) {
+    let canonical = |name: &str| {
+        let parts = name.split('-').map(|part| {
+            let (first, rest) = part.split_at(part.len().min(1));
+            if part.eq_ignore_ascii_case("etag") { "ETag".to_owned() } else { first.to_uppercase() + &rest.to_lowercase() }
+        });
+        parts.collect::<Vec<_>>().join("-")
+    };
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "header") {
+        let name = canonical(parameter["name"].as_str().unwrap_or_default());
+        parameter["name"] = json!(name);
+    }
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for headers in responses.into_iter().flat_map(Map::values_mut).filter_map(|response| response["headers"].as_object_mut()) {
+        *headers = std::mem::take(headers).into_iter().map(|(name, header)| (canonical(&name), header)).collect();
+    }
+}
+
+/// The same refusals of several operations stand once, as `Error401` and the like.
+fn share_errors(document: &mut Value) {
+    let mut shared: Map<String, Value> = Map::new();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    for operation in paths.into_iter().flat_map(Map::values_mut).flat_map(operations) {
+        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+        for (status, response) in responses.into_iter().flat_map(Map::iter_mut).filter(|(_, response)| response.get("x-codes").is_some()) {
+            let known = shared.iter().find(|(_, known)| *known == response).map(|(name, _)| name.clone());
+            let name = known.unwrap_or_else(|| {
+                let same = shared.keys().filter(|name| name.starts_with(&format!("Error{status}"))).count();
+                let name = if same == 0 { format!("Error{status}") } else { format!("Error{status}Variant{same}") };
+                shared.insert(name.clone(), response.clone());
+                name
+            });
+            *response = json!({ "$ref": format!("#/components/responses/{name}") });
+        }
+    }
+    document["components"]["responses"] = Value::Object(shared);
+}
+
+/// An operation that returns a problem, for its schemas alone.
+struct ProblemAlone;
+
+#[OpenApi]
+impl ProblemAlone {
+    #[oai(path = "/", method = "get")]
+    async fn problem(&self) -> Json<openapi::Problem> {
+        Json(Fault::not_found().problem("-"))
     }
 }
 
@@ -248,7 +336,8 @@ mod tests {
             assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{id} has no summary");
             assert!(operation["security"].is_array(), "{id} does not say whether it needs a token");
             assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id} is in no chapter");
-            assert!(operation["responses"].get("500").is_some(), "{id} has no errors");
+            let internal = &operation["responses"]["500"]["$ref"];
+            assert_eq!(internal, "#/components/responses/Error500", "{id} has no errors");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Sessions: rotation and reuse of refresh tokens, signing out in its three ways, the list, new passwords.
 
 use plinth_tests::api::{Client, Reply};
-use plinth_tests::site::{Backing, PASSWORD, Person, Site, sign_in};
+use plinth_tests::site::{Backing, PASSWORD, Person, Site, new_address, sign_in, sign_up_body};
 use serde_json::{Value, json};
 
+use crate::rows::Rows;
 use crate::tools::{assert_refused, eventually};
 
 plinth_tests::on_both!(
@@ -13,6 +14,8 @@ plinth_tests::on_both!(
     sessions_are_listed_and_ended,
     a_forgotten_password_is_reset,
     a_changed_password_ends_the_others,
+    what_is_over_is_over,
+    nothing_usable_is_stored,
 );
 
 const NEW_PASSWORD: &str = "four brass kettles in a green canoe";
@@ -186,4 +189,56 @@ async fn a_changed_password_ends_the_others(backing: Backing) {
     let _ = whoami(&ada.client).await.expect_status(200);
     let _ = whoami(&other.client).await.expect_problem(401, "session_ended");
     let _ = sign_in(&site.client(), &ada.email, NEW_PASSWORD).await;
+}
+
+/// Time passes in the database alone: what would be old by then is made old.
+async fn what_is_over_is_over(backing: Backing) {
+    let site = Site::start(backing).await;
+    let ada = site.person("ada").await;
+    let (visitor, rows, late) = (site.client(), Rows::of(&site).await, new_address("late"));
+    let _ = visitor.post("/v1/auth/register", &sign_up_body(&late, PASSWORD)).await.expect_status(202);
+    let _ = visitor.post("/v1/auth/password/forgot", &json!({ "email": ada.email })).await.expect_status(202);
+    let verify = site.outbox().wait_for(&late, "token=").await.token();
+    let reset = site.outbox().wait_for(&ada.email, "reset").await.token();
+    rows.change("UPDATE one_time_tokens SET expires_at = 1").await;
+
+    let _ = visitor.post("/v1/auth/verify", &json!({ "token": verify })).await.expect_problem(422, "token_invalid");
+    let body = json!({ "token": reset, "password": NEW_PASSWORD });
+    let _ = visitor.post("/v1/auth/password/reset", &body).await.expect_problem(422, "token_invalid");
+    // A token of one purpose is none of another.
+    let body = json!({ "token": verify, "password": NEW_PASSWORD });
+    let _ = visitor.post("/v1/auth/password/reset", &body).await.expect_problem(422, "token_invalid");
+    assert_eq!(rows.number("SELECT count(*) FROM users").await, 1);
+
+    // Eight days unused, and ninety-one days of use.
+    let other = sign_in(&visitor, &ada.email, PASSWORD).await;
+    let _ = refresh(&visitor, &other.refresh_token).await.expect_status(200);
+    rows.change("UPDATE sessions SET last_used_at = last_used_at - 691200000000").await;
+    let _ = refresh(&visitor, &ada.refresh_token).await.expect_problem(401, "session_ended");
+    let kept = sign_in(&visitor, &ada.email, PASSWORD).await;
+    rows.change("UPDATE sessions SET created_at = created_at - 7862400000000").await;
+    let _ = refresh(&visitor, &kept.refresh_token).await.expect_problem(401, "session_ended");
+}
+
+async fn nothing_usable_is_stored(backing: Backing) {
+    let site = Site::start(backing).await;
+    let ada = site.person("ada").await;
+    let _ = site.client().post("/v1/auth/password/forgot", &json!({ "email": ada.email })).await.expect_status(202);
+    let token = site.outbox().wait_for(&ada.email, "reset").await.token();
+    let rows = Rows::of(&site).await;
+    let hashes = rows.texts("SELECT password_hash FROM users UNION ALL SELECT password_hash FROM registrations").await;
+    assert!(hashes.len() >= 2 && hashes.iter().all(|hash| hash.starts_with("$2")), "{hashes:?}");
+    eventually("the seal goes with the hand-over", async || {
+        (rows.number("SELECT count(*) FROM mails WHERE sealed_token IS NOT NULL").await == 0).then_some(())
+    })
+    .await;
+
+    let secrets = [token.as_str(), &ada.refresh_token, ada.client.token().expect("signed in"), PASSWORD];
+    for text in rows.texts("SELECT data FROM events").await.iter().chain(&rows.texts("SELECT data FROM mails").await) {
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
+        assert!(!text.contains("example.org"), "an address in {text}");
+    }
+    let said = site.server.stderr();
+    // The link of a mail may be in the log: on a loopback bind without a mail server that is how it is found.
+    assert!(secrets[1..].iter().all(|secret| !said.contains(secret)), "a secret is logged");
 }
