@@ -25,8 +25,8 @@ async fn the_five_minute_path(backing: Backing) {
     assert!(!script.trim().is_empty(), "README.md has no shell block after {MARK}");
     let site = Site::start(backing).await;
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &script]).current_dir(site.server.data_dir()).stdin(Stdio::null());
-    command.env("PLINTH", site.server.http());
+    command.args(["-euo", "pipefail", "-c", &script]).current_dir(workspace_root()).stdin(Stdio::null());
+    command.env("PLINTH", site.server.http()).env("DATA", site.server.data_dir());
     let run = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("bash starts");
     assert!(
         run.status.success(),
