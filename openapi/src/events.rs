@@ -223,7 +223,7 @@ mod tests {
         let event = Event::new(NewEvent {
             id: EventId::new(Uuid::from_u128(2)),
             user_id,
-            event_type: "app.order.placed".parse().unwrap(),
+            event_type: "app.order.placed".parse().expect("a type"),
             subject: Some("order 7".to_owned()),
             time: Timestamp::from_micros(1_767_225_600_250_000),
             data: data.to_owned(),

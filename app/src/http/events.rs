@@ -188,7 +188,7 @@ impl EventsApi {
         #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u32>,
         /// How many seconds to wait for an event while there is none. The answer comes at once when there is one, and early, with an empty page, when the token or the server's process ends.
-        #[oai(default = "no_wait", validator(maximum(value = "30")))]
+        #[oai(default = "no_wait", validator(minimum(value = "0"), maximum(value = "30")))]
         wait: Query<u32>,
     ) -> Result<Json<EventPageBody>, Fault> {
         let caller = auth.0;

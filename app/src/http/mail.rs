@@ -39,7 +39,10 @@ impl MailApi {
         limit: Query<Option<u32>>,
     ) -> Result<Json<MailPageBody>, Fault> {
         let found = self.mails.list(auth.0.user_id(), &page(after.0, limit.0)?).await?;
-        Ok(Json(MailPageBody { items: found.items.iter().map(Into::into).collect(), next_cursor: found.next }))
+        Ok(Json(MailPageBody {
+            items: found.items.iter().map(Into::into).collect(),
+            next_cursor: found.next,
+        }))
     }
 
     /// Read a message

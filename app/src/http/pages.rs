@@ -27,9 +27,19 @@ pub const PATHS: &[&str] = &["/verify", "/reset", "/setup"];
 
 /// The routes of the pages.
 pub fn routes(accounts: Arc<Accounts>, admin: Arc<Administration>) -> Route {
-    let pages = Arc::new(Pages { accounts, admin, look: Look::new() });
-    let page = |kind| Page { kind, pages: Arc::clone(&pages) };
-    Route::new().at("/verify", page(Kind::Verify)).at("/reset", page(Kind::Reset)).at("/setup", page(Kind::Setup))
+    let pages = Arc::new(Pages {
+        accounts,
+        admin,
+        look: Look::new(),
+    });
+    let page = |kind| Page {
+        kind,
+        pages: Arc::clone(&pages),
+    };
+    Route::new()
+        .at("/verify", page(Kind::Verify))
+        .at("/reset", page(Kind::Reset))
+        .at("/setup", page(Kind::Setup))
 }
 
 struct Pages {
@@ -67,14 +77,23 @@ impl Kind {
     fn way_out(self) -> &'static str {
         match self {
             Self::Verify => "It was used already, or it is too old. Try to sign in; if that fails, ask for a new mail.",
-            Self::Reset => "It was used already, or it is too old. Ask for a new password once more to get another mail.",
+            Self::Reset => {
+                "It was used already, or it is too old. Ask for a new password once more to get another mail."
+            }
             Self::Setup => "It was used already, or it is too old. Restart the server for a new one.",
         }
     }
 
     /// The page with its form.
     fn form<'a>(self, token: &'a str, email: &'a str) -> View<'a> {
-        View { template: self.template(), title: self.title(), refused: None, text: "", token, email }
+        View {
+            template: self.template(),
+            title: self.title(),
+            refused: None,
+            text: "",
+            token,
+            email,
+        }
     }
 }
 
@@ -113,7 +132,11 @@ impl Page {
     fn show(&self, request: &Request) -> Result<Response> {
         let form = Form::of_query(request.uri().query().unwrap_or_default());
         if form.token.is_empty() {
-            return self.message(StatusCode::UNPROCESSABLE_ENTITY, "This link is incomplete", "Copy the whole link from the mail into your browser.");
+            return self.message(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "This link is incomplete",
+                "Copy the whole link from the mail into your browser.",
+            );
         }
         self.render(StatusCode::OK, &self.kind.form(&form.token, ""))
     }
@@ -131,7 +154,10 @@ impl Page {
 
     async fn verify(&self, form: &Form, visitor: &Visitor) -> Outcome {
         match self.pages.accounts.verify(&form.token, &visitor.origin()).await {
-            Ok(()) => Outcome::Done("Your address is confirmed", "You can sign in now. This page may be closed."),
+            Ok(()) => Outcome::Done(
+                "Your address is confirmed",
+                "You can sign in now. This page may be closed.",
+            ),
             Err(error) => self.refused_account(error),
         }
     }
@@ -142,8 +168,16 @@ impl Page {
             Err(refusal) => return self.refused_account(refusal.into()),
         };
         let client = visitor.client.bucket().to_string();
-        match self.pages.accounts.reset(&form.token, &password, &client, &visitor.origin()).await {
-            Ok(()) => Outcome::Done("Your new password is set", "You were signed out everywhere. Sign in with the new password."),
+        match self
+            .pages
+            .accounts
+            .reset(&form.token, &password, &client, &visitor.origin())
+            .await
+        {
+            Ok(()) => Outcome::Done(
+                "Your new password is set",
+                "You were signed out everywhere. Sign in with the new password.",
+            ),
             Err(error) => self.refused_account(error),
         }
     }
@@ -158,8 +192,16 @@ impl Page {
             Err(refusal) => return self.refused_set_up(refusal.into()),
         };
         let client = visitor.client.bucket().to_string();
-        match self.pages.admin.set_up(&form.token, email, password, &client, &visitor.origin()).await {
-            Ok(_) => Outcome::Done("The administrator is made", "You can sign in now with this address and password."),
+        match self
+            .pages
+            .admin
+            .set_up(&form.token, email, password, &client, &visitor.origin())
+            .await
+        {
+            Ok(_) => Outcome::Done(
+                "The administrator is made",
+                "You can sign in now with this address and password.",
+            ),
             Err(error) => self.refused_set_up(error),
         }
     }
@@ -213,7 +255,10 @@ impl Page {
         } else if status == StatusCode::INTERNAL_SERVER_ERROR {
             sentence.push_str(&format!(" If it happens again, tell the operator this number: {id}"));
         }
-        let view = View { refused: Some(&sentence), ..self.kind.form(&form.token, &form.email) };
+        let view = View {
+            refused: Some(&sentence),
+            ..self.kind.form(&form.token, &form.email)
+        };
         let mut response = self.render(status, &view)?;
         if let Some(seconds) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -222,13 +267,28 @@ impl Page {
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Result<Response> {
-        self.render(status, &View { template: "message.html", title, refused: None, text, token: "", email: "" })
+        self.render(
+            status,
+            &View {
+                template: "message.html",
+                title,
+                refused: None,
+                text,
+                token: "",
+                email: "",
+            },
+        )
     }
 
     fn render(&self, status: StatusCode, view: &View<'_>) -> Result<Response> {
         let look = &self.pages.look;
-        let html = look.render(view).map_err(|error| Fault::internal_error().caused_by(error))?;
-        let mut response = Response::builder().status(status).content_type("text/html; charset=utf-8").body(html);
+        let html = look
+            .render(view)
+            .map_err(|error| Fault::internal_error().caused_by(error))?;
+        let mut response = Response::builder()
+            .status(status)
+            .content_type("text/html; charset=utf-8")
+            .body(html);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, look.policy().clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -244,5 +304,10 @@ fn log(fault: &Fault, id: &str) {
         causes.push(error.to_string());
         cause = error.source();
     }
-    tracing::error!(request_id = id, code = fault.code(), causes = causes.join(": "), "a page could not do its work");
+    tracing::error!(
+        request_id = id,
+        code = fault.code(),
+        causes = causes.join(": "),
+        "a page could not do its work"
+    );
 }

@@ -1,6 +1,7 @@
 //! The gate: is this access token good right now? Answered from memory, kept true by the revocation feed.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     max_age: Duration,
     map: RwLock<Map>,
+    /// Whether the feed said that it changed and has not been read to its end since: it says so only once.
+    unread: AtomicBool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -72,7 +75,7 @@ pub enum GateError {
 impl Gate {
     /// A gate that is closed until [`refresh`](Self::refresh) has read the feed once.
     pub fn new(verifier: Arc<dyn TokenVerifier>, feed: Arc<dyn RevocationFeed>, clock: Arc<dyn Clock>, max_age: Duration) -> Self {
-        Self { verifier, feed, clock, max_age, map: RwLock::default() }
+        Self { verifier, feed, clock, max_age, map: RwLock::default(), unread: AtomicBool::new(true) }
     }
 
     /// The claims of a token that is good now. Reads memory only.
@@ -120,9 +123,18 @@ impl Gate {
     pub async fn refresh(&self) -> Result<(), BackendError> {
         let now = self.clock.now();
         let low = self.read().low(now);
-        let rows = self.feed.after(low, now).await?;
-        self.write().take(&rows, now);
-        Ok(())
+        // Cleared before the reading: a change that is told during it is read again.
+        let unread = self.unread.swap(false, Ordering::SeqCst);
+        match self.feed.after(low, now).await {
+            Ok(rows) => {
+                self.write().take(&rows, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.unread.fetch_or(unread, Ordering::SeqCst);
+                Err(error)
+            }
+        }
     }
 
     /// A poll: reads the feed only when it may have changed.
@@ -130,7 +142,10 @@ impl Gate {
     /// # Errors
     /// When the feed cannot be read.
     pub async fn poll(&self) -> Result<(), BackendError> {
-        if self.read().fresh_at.is_some() && !self.feed.changed().await? {
+        if self.feed.changed().await? {
+            self.unread.store(true, Ordering::SeqCst);
+        }
+        if !self.unread.load(Ordering::SeqCst) {
             let now = self.clock.now();
             let mut map = self.write();
             map.fresh_at = Some(now);

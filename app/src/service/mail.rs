@@ -51,7 +51,9 @@ pub struct Mails {
 
 impl std::fmt::Debug for Mails {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mails").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Mails")
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +89,9 @@ pub struct Letter {
 
 impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Letter").field("mail", &self.mail).finish_non_exhaustive()
+        f.debug_struct("Letter")
+            .field("mail", &self.mail)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +115,10 @@ pub enum RenderMailError {
 impl Mails {
     /// The service over its parts.
     pub fn new(parts: MailParts) -> Self {
-        Self { p: parts, counters: Counters::default() }
+        Self {
+            p: parts,
+            counters: Counters::default(),
+        }
     }
 
     /// The user's messages, newest first.
@@ -182,8 +189,16 @@ impl Mails {
             None => (None, None),
         };
         let name = mail.data.get("name").map(String::as_str);
-        let values = Values { name, link: link.as_deref(), expires: expires.as_deref() };
-        let texts = self.p.templates.render(mail.template, &mail.locale, &values).map_err(RenderMailError::Template)?;
+        let values = Values {
+            name,
+            link: link.as_deref(),
+            expires: expires.as_deref(),
+        };
+        let texts = self
+            .p
+            .templates
+            .render(mail.template, &mail.locale, &values)
+            .map_err(RenderMailError::Template)?;
         let mail = RenderedMail {
             id: mail.id,
             to: mail.to.clone(),
@@ -206,7 +221,10 @@ impl Mails {
 
     fn link(&self, path: &str, mail: &Mail) -> Result<String, RenderMailError> {
         let sealed = mail.sealed_token.as_deref().ok_or(RenderMailError::TokenGone)?;
-        let opened = self.p.sealer.open(SealPurpose::MailToken, mail.id.uuid().as_bytes(), sealed);
+        let opened = self
+            .p
+            .sealer
+            .open(SealPurpose::MailToken, mail.id.uuid().as_bytes(), sealed);
         let token = opened.map_err(RenderMailError::Sealed)?;
         let token: String = form_urlencoded::byte_serialize(&token).collect();
         Ok(self.p.public_url.join(&format!("{path}?token={token}")))
@@ -216,7 +234,9 @@ impl Mails {
 /// A time as people write it: `22 November 2026, 14:05 UTC`.
 fn in_words(at: Timestamp) -> String {
     let format = format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
-    let words = OffsetDateTime::from_unix_timestamp(at.seconds()).ok().and_then(|at| at.format(format).ok());
+    let words = OffsetDateTime::from_unix_timestamp(at.seconds())
+        .ok()
+        .and_then(|at| at.format(format).ok());
     words.unwrap_or_else(|| at.to_rfc3339())
 }
 
@@ -253,8 +273,15 @@ pub(crate) mod tests {
     pub(crate) fn mails(opens: bool) -> Mails {
         let mut sealer = MockSealer::new();
         sealer.expect_open().returning(move |purpose, context, sealed| {
-            assert_eq!((purpose, context.len(), sealed), (SealPurpose::MailToken, 16, b"sealed".as_slice()));
-            if opens { Ok(b"tok-en_1".to_vec()) } else { Err(BackendError::permanent("crypto", "open", "wrong key")) }
+            assert_eq!(
+                (purpose, context.len(), sealed),
+                (SealPurpose::MailToken, 16, b"sealed".as_slice())
+            );
+            if opens {
+                Ok(b"tok-en_1".to_vec())
+            } else {
+                Err(BackendError::permanent("crypto", "open", "wrong key"))
+            }
         });
         let mut clock = MockClock::new();
         clock.expect_now().return_const(NOON);
@@ -272,12 +299,33 @@ pub(crate) mod tests {
     #[test]
     fn a_link_is_the_public_address_with_its_prefix_and_the_opened_token() {
         let letter = mails(true).render(&mail(MailTemplate::VerifyEmail, None)).unwrap();
-        assert_eq!(letter.link.as_deref(), Some("https://example.org/app/verify?token=tok-en_1"));
-        assert!(letter.mail.text.contains("https://example.org/app/verify?token=tok-en_1"), "{}", letter.mail.text);
-        assert!(letter.mail.text.contains("until 23 November 2026, 12:00 UTC"), "{}", letter.mail.text);
+        assert_eq!(
+            letter.link.as_deref(),
+            Some("https://example.org/app/verify?token=tok-en_1")
+        );
+        assert!(
+            letter
+                .mail
+                .text
+                .contains("https://example.org/app/verify?token=tok-en_1"),
+            "{}",
+            letter.mail.text
+        );
+        assert!(
+            letter.mail.text.contains("until 23 November 2026, 12:00 UTC"),
+            "{}",
+            letter.mail.text
+        );
         let letter = mails(true).render(&mail(MailTemplate::ResetPassword, None)).unwrap();
-        assert_eq!(letter.link.as_deref(), Some("https://example.org/app/reset?token=tok-en_1"));
-        assert!(letter.mail.html.contains("until 22 November 2026, 12:30 UTC"), "{}", letter.mail.html);
+        assert_eq!(
+            letter.link.as_deref(),
+            Some("https://example.org/app/reset?token=tok-en_1")
+        );
+        assert!(
+            letter.mail.html.contains("until 22 November 2026, 12:30 UTC"),
+            "{}",
+            letter.mail.html
+        );
         assert!(!format!("{letter:?}").contains("tok-en_1"));
     }
 
@@ -294,9 +342,15 @@ pub(crate) mod tests {
         let reason = |mails: Mails, mail: &Mail| mails.render(mail).unwrap_err().to_string();
         let reset = mail(MailTemplate::ResetPassword, None);
         assert!(reason(mails(false), &reset).contains("another master key"));
-        let blank = Mail { sealed_token: None, ..reset.clone() };
+        let blank = Mail {
+            sealed_token: None,
+            ..reset.clone()
+        };
         assert!(reason(mails(true), &blank).contains("its token is gone"));
-        let old = Mail { created_at: NOON.minus(Duration::from_secs(1_800)), ..reset };
+        let old = Mail {
+            created_at: NOON.minus(Duration::from_secs(1_800)),
+            ..reset
+        };
         assert!(reason(mails(true), &old).contains("expired"));
     }
 
@@ -314,6 +368,14 @@ pub(crate) mod tests {
         service.count(MailVerdict::Sent);
         service.count(MailVerdict::Retry(NOON));
         service.count_lost(2);
-        assert_eq!(service.counts(), MailCounts { sent: 1, retried: 1, dead: 0, lost: 2 });
+        assert_eq!(
+            service.counts(),
+            MailCounts {
+                sent: 1,
+                retried: 1,
+                dead: 0,
+                lost: 2
+            }
+        );
     }
 }

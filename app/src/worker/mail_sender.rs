@@ -81,7 +81,14 @@ struct Attempt<'a> {
 impl MailSender {
     /// A sender over its parts.
     pub fn new(parts: SenderParts, settings: SenderSettings) -> Self {
-        Self { p: parts, settings: SenderSettings { concurrency: settings.concurrency.max(1), ..settings }, rounds: 1 }
+        Self {
+            p: parts,
+            settings: SenderSettings {
+                concurrency: settings.concurrency.max(1),
+                ..settings
+            },
+            rounds: 1,
+        }
     }
 
     /// Works until draining begins, and finishes the batch in hand.
@@ -98,7 +105,11 @@ impl MailSender {
             let idle = async {
                 if sound {
                     let at_most = self.settings.poll.min(LONGEST_POLL);
-                    self.p.toolkit.wakeups.wait(&self.settings.owner, Wakeup::Mail, at_most).await;
+                    self.p
+                        .toolkit
+                        .wakeups
+                        .wait(&self.settings.owner, Wakeup::Mail, at_most)
+                        .await;
                 } else {
                     sleep(AFTER_FAILURE).await;
                 }
@@ -115,11 +126,20 @@ impl MailSender {
     /// # Errors
     /// When the ledger fails. What was handed over but not recorded comes again when its lease is over.
     pub async fn step(&mut self) -> Result<usize, BackendError> {
-        let SenderSettings { owner, concurrency, lease, .. } = &self.settings;
+        let SenderSettings {
+            owner,
+            concurrency,
+            lease,
+            ..
+        } = &self.settings;
         let limit = concurrency * self.rounds;
         let claimed_at = self.p.toolkit.now();
         let deadline = Instant::now() + *lease * 2 / 3;
-        let mails = self.p.queue.claim(owner, claimed_at, *lease, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+        let mails = self
+            .p
+            .queue
+            .claim(owner, claimed_at, *lease, u32::try_from(limit).unwrap_or(u32::MAX))
+            .await?;
         if mails.is_empty() {
             return Ok(0);
         }
@@ -151,7 +171,12 @@ impl MailSender {
             }
             MailVerdict::Dead => tracing::warn!(mail_id = %mail.id, attempt = mail.attempts, reply, "mail given up"),
         }
-        let outcome = MailOutcome { id: mail.id, at: self.p.toolkit.now(), reply, verdict };
+        let outcome = MailOutcome {
+            id: mail.id,
+            at: self.p.toolkit.now(),
+            reply,
+            verdict,
+        };
         Some(Attempt { mail, outcome })
     }
 
@@ -169,7 +194,11 @@ impl MailSender {
             }
         };
         let sent = timeout_at(deadline, self.p.mailer.send(&letter.mail)).await;
-        match sent.unwrap_or_else(|_| Err(SendMailError::TryLater("the mail server did not answer in time".to_owned()))) {
+        match sent.unwrap_or_else(|_| {
+            Err(SendMailError::TryLater(
+                "the mail server did not answer in time".to_owned(),
+            ))
+        }) {
             Ok(reply) => {
                 if let Some(link) = letter.link.as_deref().filter(|_| self.settings.show_links) {
                     tracing::info!(template = mail.template.as_str(), link, "mail handed over, its link is");
@@ -180,7 +209,12 @@ impl MailSender {
             Err(SendMailError::TryLater(reply)) => {
                 let random = u64::from_le_bytes(self.p.toolkit.random());
                 let delay = RetrySchedule::MAIL.delay(mail.attempts, random);
-                (delay.map_or(MailVerdict::Dead, |delay| MailVerdict::Retry(self.p.toolkit.now().plus(delay))), reply)
+                (
+                    delay.map_or(MailVerdict::Dead, |delay| {
+                        MailVerdict::Retry(self.p.toolkit.now().plus(delay))
+                    }),
+                    reply,
+                )
             }
         }
     }
@@ -219,7 +253,10 @@ impl MailSender {
         let outcomes: Vec<MailOutcome> = attempts.iter().map(|attempt| attempt.outcome.clone()).collect();
         let events: Vec<Event> = attempts.iter().filter_map(|attempt| self.event(attempt)).collect();
         let written = !events.is_empty();
-        let effects = Effects { events, ..Effects::none() };
+        let effects = Effects {
+            events,
+            ..Effects::none()
+        };
         let recorded = match self.p.queue.settle(&self.settings.owner, &outcomes, &effects).await {
             Ok(recorded) => recorded,
             Err(EffectsError::Backend(error)) => return Err(error),
@@ -237,7 +274,10 @@ impl MailSender {
         let lost = outcomes.len().saturating_sub(recorded.len());
         if lost > 0 {
             self.p.mails.count_lost(lost);
-            tracing::warn!(lost, "mails were taken over by another sender before they were recorded; consider a longer workers.lease");
+            tracing::warn!(
+                lost,
+                "mails were taken over by another sender before they were recorded; consider a longer workers.lease"
+            );
         }
         Ok(())
     }
@@ -251,8 +291,12 @@ impl MailSender {
         };
         let mail = attempt.mail;
         let data = json!({ "mail_id": mail.id, "template": mail.template.as_str(), "attempts": mail.attempts });
-        let origin = Origin { request_id: mail.request_id, ..Origin::SYSTEM };
-        mail.user_id.map(|user| self.p.toolkit.own_event(&origin, user, kind, &data))
+        let origin = Origin {
+            request_id: mail.request_id,
+            ..Origin::SYSTEM
+        };
+        mail.user_id
+            .map(|user| self.p.toolkit.own_event(&origin, user, kind, &data))
     }
 }
 

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(worker.step().await.unwrap(), Pace::More);
         assert_eq!(worker.step().await.unwrap(), Pace::Rest);
         assert_eq!(kit.wakeups.woken(), [Wakeup::Sequenced, Wakeup::Sequenced]);
-        kit.clock.advance(LEASE_TTL / 3);
+        kit.clock.advance(LEASE_TTL / 2);
         assert_eq!(worker.step().await.unwrap(), Pace::Rest);
         assert_eq!(kit.wakeups.woken(), []);
         assert_eq!(worker.counters().done(), 2_003);

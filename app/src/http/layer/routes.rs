@@ -143,10 +143,8 @@ impl RouteTable {
         self.schemas.add(registry);
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
             for operation in path.operations {
-                let json = operation.request.into_iter().flat_map(|request| request.content);
-                let schema = json
-                    .filter(|media| media.content_type.starts_with("application/json"))
-                    .next_back();
+                let mut json = operation.request.into_iter().flat_map(|request| request.content);
+                let schema = json.rfind(|media| media.content_type.starts_with("application/json"));
                 let route = self.entry(&path.path);
                 if let Some(media) = schema {
                     route.bodies.push((operation.method.clone(), media.schema));

@@ -22,19 +22,29 @@ pub(super) struct Form {
 impl Form {
     /// The token of a link.
     pub(super) fn of_query(query: &str) -> Self {
-        Self { token: Self::parse(query.as_bytes()).token, ..Self::default() }
+        Self {
+            token: Self::parse(query.as_bytes()).token,
+            ..Self::default()
+        }
     }
 
     /// Reads `application/x-www-form-urlencoded`.
     pub(super) async fn read(request: &mut Request) -> Result<Self, Fault> {
-        let kind = request.content_type().and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        let kind = request
+            .content_type()
+            .and_then(|kind| kind.split(';').next())
+            .unwrap_or_default();
         if !kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Fault::unsupported_media_type());
         }
-        let body = request.take_body().into_bytes_limit(LONGEST_BODY).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => Fault::payload_too_large(),
-            _ => Fault::malformed_request(),
-        })?;
+        let body = request
+            .take_body()
+            .into_bytes_limit(LONGEST_BODY)
+            .await
+            .map_err(|error| match error {
+                ReadBodyError::PayloadTooLarge => Fault::payload_too_large(),
+                _ => Fault::malformed_request(),
+            })?;
         let form = Self::parse(&body);
         // Bytes that are no UTF-8 become this character: two different passwords would be taken for one.
         if form.password.contains(char::REPLACEMENT_CHARACTER) {

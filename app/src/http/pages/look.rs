@@ -45,14 +45,19 @@ impl Look {
     pub(super) fn new() -> Self {
         let mut environment = environment();
         for (name, source) in TEMPLATES {
-            environment.add_template(name, source).expect("the built-in pages parse");
+            environment
+                .add_template(name, source)
+                .expect("the built-in pages parse");
         }
         // The style stands in the page, and its hash in the policy: no other style and no script can run.
         let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
         let policy = format!(
             "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         );
-        Self { environment, policy: HeaderValue::from_str(&policy).expect("the policy is ASCII") }
+        Self {
+            environment,
+            policy: HeaderValue::from_str(&policy).expect("the policy is ASCII"),
+        }
     }
 
     /// The Content-Security-Policy of every page.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use domain::id::{RegistrationId, UserId};
 use domain::limit::RateDecision;
 use domain::password::{PasswordPolicy, PasswordRecord};
@@ -17,6 +19,7 @@ use ports::{
     MockRegistrationRepository, MockRevocationFeed, MockSealer, MockSignInLedger, MockTokenVerifier,
     MockUserRepository,
 };
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::*;
@@ -52,7 +55,12 @@ struct World {
 }
 
 fn record() -> PasswordRecord {
-    PasswordRecord { scheme: "test".to_owned(), cost: 4, pepper_id: "p".to_owned(), hash: "h".to_owned() }
+    PasswordRecord {
+        scheme: "test".to_owned(),
+        cost: 4,
+        pepper_id: "p".to_owned(),
+        hash: "h".to_owned(),
+    }
 }
 
 fn user() -> User {
@@ -73,7 +81,11 @@ fn user() -> User {
 
 fn tokens(trouble: Trouble, now: Timestamp) -> MockOneTimeTokenRepository {
     let held = [
-        ("verify-1", TokenPurpose::VerifyEmail, TokenSubject::Registration(RegistrationId::new(Uuid::from_u128(3)))),
+        (
+            "verify-1",
+            TokenPurpose::VerifyEmail,
+            TokenSubject::Registration(RegistrationId::new(Uuid::from_u128(3))),
+        ),
         ("reset-1", TokenPurpose::ResetPassword, TokenSubject::User(user().id)),
         ("setup-1", TokenPurpose::Setup, TokenSubject::Installation),
     ];
@@ -143,7 +155,9 @@ fn registrations(changes: &Arc<AtomicUsize>) -> MockRegistrationRepository {
 fn hasher(trouble: Trouble) -> MockPasswordHasher {
     let mut hasher = MockPasswordHasher::new();
     hasher.expect_hash().returning(move |_, _| match trouble {
-        Trouble::Busy => Err(HashPasswordError::Overloaded { retry_after: Duration::from_secs(3) }),
+        Trouble::Busy => Err(HashPasswordError::Overloaded {
+            retry_after: Duration::from_secs(3),
+        }),
         _ => Ok(record()),
     });
     hasher
@@ -154,7 +168,12 @@ fn throttle(trouble: Trouble, toolkit: &Toolkit) -> Throttle {
     limiter.expect_take().returning(move |_, _, _, _| {
         let allowed = trouble != Trouble::Flooded;
         let wait = Duration::from_secs(if allowed { 0 } else { 7 });
-        Ok(RateDecision { allowed, remaining: 1, retry_after: wait, reset_after: wait })
+        Ok(RateDecision {
+            allowed,
+            remaining: 1,
+            retry_after: wait,
+            reset_after: wait,
+        })
     });
     Throttle::new(ThrottleParts {
         limiter: Arc::new(limiter),
@@ -172,7 +191,12 @@ fn world(trouble: Trouble) -> World {
     let mut feed = MockRevocationFeed::new();
     feed.expect_after().returning(|_, _| Ok(Vec::new()));
     let verifier = Arc::new(MockTokenVerifier::new());
-    let gate = Arc::new(Gate::new(verifier, Arc::new(feed), Arc::clone(&toolkit.clock), Duration::from_secs(60)));
+    let gate = Arc::new(Gate::new(
+        verifier,
+        Arc::new(feed),
+        Arc::clone(&toolkit.clock),
+        Duration::from_secs(60),
+    ));
     let token_policy = || TokenPolicy {
         access_ttl: Duration::from_secs(900),
         issuer: "i".to_owned(),
@@ -211,18 +235,37 @@ fn world(trouble: Trouble) -> World {
         token_policy: token_policy(),
         tiers: tiers(),
     });
-    World { route: routes(Arc::new(accounts), Arc::new(admin)), changes }
+    World {
+        route: routes(Arc::new(accounts), Arc::new(admin)),
+        changes,
+    }
 }
 
 fn tiers() -> Arc<Tiers> {
-    let limits = TierLimits { max_file_bytes: 1, storage_bytes: 1, requests_per_minute: 1, events_per_minute: 1 };
-    Arc::new(Tiers::new([Tier { name: TierName::free(), features: BTreeSet::new(), limits }]).unwrap())
+    let limits = TierLimits {
+        max_file_bytes: 1,
+        storage_bytes: 1,
+        requests_per_minute: 1,
+        events_per_minute: 1,
+    };
+    Arc::new(
+        Tiers::new([Tier {
+            name: TierName::free(),
+            features: BTreeSet::new(),
+            limits,
+        }])
+        .unwrap(),
+    )
 }
 
 impl World {
     async fn send(&self, method: Method, path: &str, kind: &str, body: &str) -> Answer {
         let uri = path.parse().unwrap();
-        let request = Request::builder().method(method).uri(uri).content_type(kind).body(body.to_owned());
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .content_type(kind)
+            .body(body.to_owned());
         Answer::of(self.route.get_response(request).await).await
     }
 
@@ -249,23 +292,47 @@ struct Answer {
 
 impl Answer {
     async fn of(mut response: Response) -> Self {
-        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         let status = response.status().as_u16();
         let retry_after = header("retry-after");
+        let policy = header("content-security-policy");
         if header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
             assert_eq!(header("referrer-policy").as_deref(), Some("no-referrer"));
             assert_eq!(header("cache-control").as_deref(), Some("no-store"));
-            let policy = header("content-security-policy").unwrap();
-            for rule in ["default-src 'none'", "style-src 'sha256-", "form-action 'self'", "frame-ancestors 'none'"] {
+            let policy = policy.as_deref().unwrap();
+            for rule in [
+                "default-src 'none'",
+                "style-src 'sha256-",
+                "form-action 'self'",
+                "frame-ancestors 'none'",
+            ] {
                 assert!(policy.contains(rule), "{policy}");
             }
         }
         let html = response.take_body().into_string().await.unwrap();
-        Self { status, html, retry_after }
+        if let Some((_, style)) = html.split_once("<style>") {
+            // A browser hashes exactly what stands between the tags.
+            let style = style.split_once("</style>").unwrap().0;
+            let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
+            assert!(policy.unwrap().contains(&format!("'sha256-{hash}'")));
+        }
+        Self {
+            status,
+            html,
+            retry_after,
+        }
     }
 
     fn shows(&self, status: u16, text: &str) {
-        assert!(self.status == status && self.html.contains(text), "{text:?} in {self:?}");
+        assert!(
+            self.status == status && self.html.contains(text),
+            "{text:?} in {self:?}"
+        );
     }
 }
 
@@ -276,8 +343,18 @@ async fn opening_a_link_shows_a_button_and_changes_nothing() {
         let answer = world.get(&format!("/{page}?token={page}-1")).await;
         answer.shows(200, &format!("<form method=\"post\" action=\"{page}\">"));
         answer.shows(200, &format!("name=\"token\" value=\"{page}-1\""));
-        assert!(!answer.html.contains("<script") && !answer.html.contains("role=\"alert\""), "{}", answer.html);
-        assert_eq!(world.send(Method::HEAD, &format!("/{page}?token={page}-1"), FORM, "").await.status, 200);
+        assert!(
+            !answer.html.contains("<script") && !answer.html.contains("role=\"alert\""),
+            "{}",
+            answer.html
+        );
+        assert_eq!(
+            world
+                .send(Method::HEAD, &format!("/{page}?token={page}-1"), FORM, "")
+                .await
+                .status,
+            200
+        );
     }
     assert_eq!(world.changes(), 0);
 }
@@ -286,15 +363,23 @@ async fn opening_a_link_shows_a_button_and_changes_nothing() {
 async fn a_link_without_its_token_says_so() {
     let world = world(Trouble::None);
     for query in ["", "?token=", "?tok=verify-1"] {
-        world.get(&format!("/verify{query}")).await.shows(422, "This link is incomplete");
+        world
+            .get(&format!("/verify{query}"))
+            .await
+            .shows(422, "This link is incomplete");
     }
     let long = "x".repeat(300);
-    world.get(&format!("/verify?token={long}")).await.shows(422, "This link is incomplete");
+    world
+        .get(&format!("/verify?token={long}"))
+        .await
+        .shows(422, "This link is incomplete");
 }
 
 #[tokio::test]
 async fn what_a_link_carries_stays_text() {
-    let answer = world(Trouble::None).get("/reset?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").await;
+    let answer = world(Trouble::None)
+        .get("/reset?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+        .await;
     answer.shows(200, "&quot;&gt;&lt;script&gt;");
     assert!(!answer.html.contains("<script"), "{}", answer.html);
 }
@@ -302,10 +387,16 @@ async fn what_a_link_carries_stays_text() {
 #[tokio::test]
 async fn the_button_verifies() {
     let world = world(Trouble::None);
-    world.post("/verify", "token=verify-1").await.shows(200, "Your address is confirmed");
+    world
+        .post("/verify", "token=verify-1")
+        .await
+        .shows(200, "Your address is confirmed");
     assert_eq!(world.changes(), 1);
     for token in ["unknown", "reset-1", ""] {
-        world.post("/verify", &format!("token={token}")).await.shows(422, "This link cannot be used");
+        world
+            .post("/verify", &format!("token={token}"))
+            .await
+            .shows(422, "This link cannot be used");
     }
     assert_eq!(world.changes(), 1);
 }
@@ -317,31 +408,56 @@ async fn a_new_password_is_set_or_the_rule_is_told_and_the_link_stays_good() {
     short.shows(422, "The password must have at least 15 characters.");
     short.shows(422, "name=\"token\" value=\"reset-1\"");
     assert!(!short.html.contains("qzv-7pw"), "{}", short.html);
-    let common = world.post("/reset", "token=reset-1&password=aaaaaaaaaaaaaaaaaaaa").await;
+    let common = world
+        .post("/reset", "token=reset-1&password=aaaaaaaaaaaaaaaaaaaa")
+        .await;
     common.shows(422, "The password is too easy to guess");
-    let long = world.post("/reset", &format!("token=reset-1&password={}", "ab".repeat(200))).await;
+    let long = world
+        .post("/reset", &format!("token=reset-1&password={}", "ab".repeat(200)))
+        .await;
     long.shows(422, "The password must have at most 256 characters");
     assert_eq!(world.changes(), 0);
-    world.post("/reset", &format!("token=reset-1&password={GOOD}")).await.shows(200, "Your new password is set");
+    world
+        .post("/reset", &format!("token=reset-1&password={GOOD}"))
+        .await
+        .shows(200, "Your new password is set");
     assert_eq!(world.changes(), 1);
-    world.post("/reset", &format!("token=verify-1&password={GOOD}")).await.shows(422, "This link cannot be used");
+    world
+        .post("/reset", &format!("token=verify-1&password={GOOD}"))
+        .await
+        .shows(422, "This link cannot be used");
 }
 
 #[tokio::test]
 async fn the_first_administrator_is_made() {
     let world = world(Trouble::None);
-    let refused = world.post("/setup", &format!("token=setup-1&email=nobody&password={GOOD}")).await;
+    let refused = world
+        .post("/setup", &format!("token=setup-1&email=nobody&password={GOOD}"))
+        .await;
     refused.shows(422, "The address must have one @");
     refused.shows(422, "value=\"nobody\"");
-    let hostile = world.post("/setup", "token=setup-1&email=%22%3E%3Cb%3E&password=x").await;
+    let hostile = world
+        .post("/setup", "token=setup-1&email=%22%3E%3Cb%3E&password=x")
+        .await;
     assert!(!hostile.html.contains("<b>"), "{}", hostile.html);
-    world.post("/setup", "token=setup-1&email=a@b.org&password=short").await.shows(422, "The password must have");
+    world
+        .post("/setup", "token=setup-1&email=a@b.org&password=short")
+        .await
+        .shows(422, "The password must have");
     let body = format!("email=root@example.org&password={GOOD}&token=");
-    world.post("/setup", &format!("{body}reset-1")).await.shows(422, "This link cannot be used");
+    world
+        .post("/setup", &format!("{body}reset-1"))
+        .await
+        .shows(422, "This link cannot be used");
     assert_eq!(world.changes(), 0);
-    world.post("/setup", &format!("{body}setup-1")).await.shows(200, "The administrator is made");
+    world
+        .post("/setup", &format!("{body}setup-1"))
+        .await
+        .shows(200, "The administrator is made");
     assert_eq!(world.changes(), 1);
-    let late = self::world(Trouble::AdminExists).post("/setup", &format!("{body}setup-1")).await;
+    let late = self::world(Trouble::AdminExists)
+        .post("/setup", &format!("{body}setup-1"))
+        .await;
     late.shows(422, "There is an administrator already");
 }
 
@@ -363,13 +479,26 @@ async fn waiting_times_are_told_on_the_page_and_in_the_header() {
 #[tokio::test]
 async fn only_forms_of_a_sensible_size_are_read() {
     let world = world(Trouble::None);
-    assert_eq!(world.send(Method::POST, "/verify", "application/json", "{}").await.status, 415);
-    let large = world.post("/reset", &format!("token=reset-1&password={}", "x".repeat(20_000))).await;
+    assert_eq!(
+        world
+            .send(Method::POST, "/verify", "application/json", "{}")
+            .await
+            .status,
+        415
+    );
+    let large = world
+        .post("/reset", &format!("token=reset-1&password={}", "x".repeat(20_000)))
+        .await;
     assert_eq!(large.status, 413);
     // Bytes that are no text would all be the same password.
-    let broken = world.post("/reset", "token=reset-1&password=%ff%fe-correct-horse-battery").await;
+    let broken = world
+        .post("/reset", "token=reset-1&password=%ff%fe-correct-horse-battery")
+        .await;
     assert_eq!((broken.status, world.changes()), (400, 0));
     assert_eq!(world.send(Method::PUT, "/verify", FORM, "").await.status, 405);
     let kind = "application/x-www-form-urlencoded; charset=UTF-8";
-    world.send(Method::POST, "/verify", kind, "token=verify-1").await.shows(200, "confirmed");
+    world
+        .send(Method::POST, "/verify", kind, "token=verify-1")
+        .await
+        .shows(200, "confirmed");
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use domain::id::{MailId, UserId};
 use domain::mail::{MailTemplate, RenderedMail};
-use ports::{MockClock, MockIds, MockMailQueue, MockMailer, MockRandomness, MockWakeupBus};
+use ports::{MockClock, MockIds, MockMailQueue, MockMailer, MockRandomness};
 use uuid::Uuid;
 
 use super::*;
 use crate::service::mail::MailCounts;
 use crate::service::mail::tests::{NOON, mail, mails};
+use crate::worker::testing::TestWakeups;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -51,8 +52,15 @@ impl World {
         let (settled, lost) = (Arc::clone(&self.settled), lost.to_vec());
         self.queue.expect_settle().returning(move |owner, outcomes, effects| {
             assert_eq!(owner, "node-1");
-            settled.lock().unwrap().push((outcomes.to_vec(), effects.events.clone()));
-            Ok(outcomes.iter().map(|outcome| outcome.id).filter(|id| !lost.contains(id)).collect())
+            settled
+                .lock()
+                .unwrap()
+                .push((outcomes.to_vec(), effects.events.clone()));
+            Ok(outcomes
+                .iter()
+                .map(|outcome| outcome.id)
+                .filter(|id| !lost.contains(id))
+                .collect())
         });
         self
     }
@@ -65,20 +73,20 @@ impl World {
     fn sender(self, concurrency: usize) -> (MailSender, Arc<Mutex<Vec<Settled>>>, Arc<Mails>) {
         let mut clock = MockClock::new();
         let passed = Arc::clone(&self.passed);
-        clock.expect_now().returning(move || NOON.plus(Duration::from_secs(passed.load(Ordering::SeqCst).unsigned_abs())));
+        clock
+            .expect_now()
+            .returning(move || NOON.plus(Duration::from_secs(passed.load(Ordering::SeqCst).unsigned_abs())));
         let mut randomness = MockRandomness::new();
         randomness.expect_fill().returning(|bytes| bytes.fill(0));
         let mut ids = MockIds::new();
         let next = AtomicUsize::new(1_000);
-        ids.expect_next().returning(move || Uuid::from_u128(next.fetch_add(1, Ordering::SeqCst) as u128));
-        let mut wakeups = MockWakeupBus::new();
-        wakeups.expect_wake().return_const(());
-        wakeups.expect_wait().returning(|_, _, _| ());
+        ids.expect_next()
+            .returning(move || Uuid::from_u128(next.fetch_add(1, Ordering::SeqCst) as u128));
         let toolkit = Toolkit {
             clock: Arc::new(clock),
             randomness: Arc::new(randomness),
             ids: Arc::new(ids),
-            wakeups: Arc::new(wakeups),
+            wakeups: Arc::new(TestWakeups::default()),
         };
         let parts = SenderParts {
             toolkit,
@@ -125,21 +133,45 @@ async fn a_batch_is_recorded_in_one_call_with_an_event_for_each_owned_final_mess
     let (mut sender, settled, mails) = World::new(waiting).settling(&[]).answering(answer).sender(4);
     assert_eq!(sender.step().await.unwrap(), 4);
     let calls = settled.lock().unwrap();
-    let [(outcomes, events)] = &calls[..] else { panic!("{} calls", calls.len()) };
-    let of = |number| outcomes.iter().find(|outcome| outcome.id.uuid().as_u128() == number).unwrap();
+    let [(outcomes, events)] = &calls[..] else {
+        panic!("{} calls", calls.len())
+    };
+    let of = |number| {
+        outcomes
+            .iter()
+            .find(|outcome| outcome.id.uuid().as_u128() == number)
+            .unwrap()
+    };
     assert_eq!(of(1).verdict, MailVerdict::Sent);
-    assert_eq!((of(3).verdict, of(3).reply.as_str()), (MailVerdict::Dead, "550 no such user"));
+    assert_eq!(
+        (of(3).verdict, of(3).reply.as_str()),
+        (MailVerdict::Dead, "550 no such user")
+    );
     // The first wait lies between 15 and 30 seconds; the lowest random number gives its lower end.
     assert_eq!(of(4).verdict, MailVerdict::Retry(NOON.plus(Duration::from_secs(15))));
-    let mut told: Vec<_> = events.iter().map(|event| (event.user_id, event.event_type.as_str())).collect();
+    let mut told: Vec<_> = events
+        .iter()
+        .map(|event| (event.user_id, event.event_type.as_str()))
+        .collect();
     told.sort();
     assert_eq!(told, [(user(1), "mail.sent"), (user(3), "mail.failed")]);
     for event in events {
         let data = event.data.clone().unwrap();
-        assert!(data.contains("\"template\":\"password_changed\"") && data.contains("\"attempts\":1"), "{data}");
+        assert!(
+            data.contains("\"template\":\"password_changed\"") && data.contains("\"attempts\":1"),
+            "{data}"
+        );
         assert!(data.contains("mail_id") && !data.contains('@'), "{data}");
     }
-    assert_eq!(mails.counts(), MailCounts { sent: 2, retried: 1, dead: 1, lost: 0 });
+    assert_eq!(
+        mails.counts(),
+        MailCounts {
+            sent: 2,
+            retried: 1,
+            dead: 1,
+            lost: 0
+        }
+    );
 }
 
 #[tokio::test]
@@ -151,7 +183,14 @@ async fn the_last_attempt_of_the_schedule_is_the_end() {
     let (mut sender, settled, _) = World::new(waiting).settling(&[]).answering(answer).sender(2);
     sender.step().await.unwrap();
     let calls = settled.lock().unwrap();
-    let verdict = |number| calls[0].0.iter().find(|outcome| outcome.id.uuid().as_u128() == number).unwrap().verdict;
+    let verdict = |number| {
+        calls[0]
+            .0
+            .iter()
+            .find(|outcome| outcome.id.uuid().as_u128() == number)
+            .unwrap()
+            .verdict
+    };
     assert_eq!(verdict(1), MailVerdict::Dead);
     assert!(matches!(verdict(2), MailVerdict::Retry(at) if at > NOON.plus(Duration::from_secs(3_600))));
 }
@@ -159,14 +198,22 @@ async fn the_last_attempt_of_the_schedule_is_the_end() {
 #[tokio::test]
 async fn what_cannot_be_made_or_never_ends_is_given_up_untried() {
     let mut waiting = letters(2);
-    waiting[0] = Mail { sealed_token: None, ..mail(MailTemplate::ResetPassword, Some(user(1))) };
+    waiting[0] = Mail {
+        sealed_token: None,
+        ..mail(MailTemplate::ResetPassword, Some(user(1)))
+    };
     waiting[1].attempts = RetrySchedule::MAIL.attempts + 1;
     // No expectation on the mailer: a call of it would panic.
     let (mut sender, settled, mails) = World::new(waiting).settling(&[]).sender(2);
     sender.step().await.unwrap();
     let calls = settled.lock().unwrap();
     assert!(calls[0].0.iter().all(|outcome| outcome.verdict == MailVerdict::Dead));
-    assert!(calls[0].0.iter().any(|outcome| outcome.reply.contains("cannot be rendered")));
+    assert!(
+        calls[0]
+            .0
+            .iter()
+            .any(|outcome| outcome.reply.contains("cannot be rendered"))
+    );
     assert_eq!(mails.counts().dead, 2);
 }
 
@@ -182,8 +229,19 @@ async fn near_the_end_of_the_lease_each_message_is_recorded_for_itself() {
     sender.step().await.unwrap();
     let calls = settled.lock().unwrap();
     assert_eq!(calls.len(), 3);
-    assert!(calls.iter().all(|(outcomes, events)| outcomes.len() == 1 && events.len() == 1));
-    assert_eq!(mails.counts(), MailCounts { sent: 2, lost: 1, ..MailCounts::default() });
+    assert!(
+        calls
+            .iter()
+            .all(|(outcomes, events)| outcomes.len() == 1 && events.len() == 1)
+    );
+    assert_eq!(
+        mails.counts(),
+        MailCounts {
+            sent: 2,
+            lost: 1,
+            ..MailCounts::default()
+        }
+    );
 }
 
 #[tokio::test]
@@ -191,14 +249,21 @@ async fn what_the_ledger_could_not_take_for_a_moment_is_recorded_again_and_not_s
     let mut world = World::new(letters(2));
     let mut failures = 1;
     let settled = Arc::clone(&world.settled);
-    world.queue.expect_settle().times(2).returning(move |_, outcomes, effects| {
-        if failures > 0 {
-            failures -= 1;
-            return Err(BackendError::temporary("sql", "settle", "cut off").into());
-        }
-        settled.lock().unwrap().push((outcomes.to_vec(), effects.events.clone()));
-        Ok(outcomes.iter().map(|outcome| outcome.id).collect())
-    });
+    world
+        .queue
+        .expect_settle()
+        .times(2)
+        .returning(move |_, outcomes, effects| {
+            if failures > 0 {
+                failures -= 1;
+                return Err(BackendError::temporary("sql", "settle", "cut off").into());
+            }
+            settled
+                .lock()
+                .unwrap()
+                .push((outcomes.to_vec(), effects.events.clone()));
+            Ok(outcomes.iter().map(|outcome| outcome.id).collect())
+        });
     world.mailer.expect_send().times(2).returning(accepted);
     let (mut sender, settled, mails) = world.sender(2);
     assert_eq!(sender.step().await.unwrap(), 2);
@@ -209,7 +274,11 @@ async fn what_the_ledger_could_not_take_for_a_moment_is_recorded_again_and_not_s
 async fn a_ledger_that_fails_for_good_is_told() {
     let mut world = World::new(letters(1)).answering(accepted);
     let broken = || BackendError::permanent("sql", "settle", "no such table");
-    world.queue.expect_settle().times(1).returning(move |_, _, _| Err(broken().into()));
+    world
+        .queue
+        .expect_settle()
+        .times(1)
+        .returning(move |_, _, _| Err(broken().into()));
     let (mut sender, _, mails) = world.sender(1);
     assert!(!sender.step().await.unwrap_err().temporary);
     assert_eq!(mails.counts(), MailCounts::default());
@@ -269,6 +338,8 @@ async fn a_loop_that_is_told_to_drain_ends() {
         stopper.drain();
     };
     let both = async { tokio::join!(sender.run(shutdown), watch) };
-    tokio::time::timeout(Duration::from_secs(10), both).await.expect("the loop ends");
+    tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .expect("the loop ends");
     assert_eq!(settled.lock().unwrap().len(), 1);
 }
