@@ -31,9 +31,10 @@ const BATCH_BODY: u64 = 6 * 1024 * 1024;
 ///
 /// # Errors
 /// When standard output is gone.
-pub async fn serve(config: &Config, work: bool, output: &mut Output) -> std::io::Result<ExitCode> {
+pub async fn serve(config: &Config, work: bool, reload: Reload, output: &mut Output) -> std::io::Result<ExitCode> {
     let lifecycle = Lifecycle::new();
     lifecycle.listen_for_signals()?;
+    listen_for_reload(reload, &lifecycle)?;
     let server = match Server::start(config, work, &lifecycle).await {
         Ok(server) => server,
         Err(error) => return refuse(&error, output),
@@ -46,15 +47,34 @@ pub async fn serve(config: &Config, work: bool, output: &mut Output) -> std::io:
 ///
 /// # Errors
 /// When standard output is gone.
-pub async fn worker(config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
+pub async fn worker(config: &Config, reload: Reload, output: &mut Output) -> std::io::Result<ExitCode> {
     let lifecycle = Lifecycle::new();
     lifecycle.listen_for_signals()?;
+    listen_for_reload(reload, &lifecycle)?;
     let server = match Server::start_worker(config, &lifecycle).await {
         Ok(server) => server,
         Err(error) => return refuse(&error, output),
     };
     server.banner(config, false).await.print(output)?;
     server.end(config, &lifecycle).await
+}
+
+/// Reads the configuration again and applies what may change at run time.
+pub type Reload = Box<dyn Fn() + Send + Sync>;
+
+/// Hears SIGHUP until the process drains.
+fn listen_for_reload(reload: Reload, lifecycle: &Lifecycle) -> std::io::Result<()> {
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    let shutdown = lifecycle.shutdown();
+    lifecycle.spawn("reload", async move {
+        loop {
+            tokio::select! {
+                () = shutdown.draining() => return,
+                _ = hangup.recv() => reload(),
+            }
+        }
+    });
+    Ok(())
 }
 
 fn refuse(error: &ComposeError, output: &mut Output) -> std::io::Result<ExitCode> {

@@ -114,7 +114,10 @@ impl Site {
     /// The address of the database, for looking at it past Plinth.
     pub fn database_url(&self) -> String {
         match &self.backing {
-            Backing::Sqlite => format!("sqlite://{}?mode=rw", self.server.data_dir().join("plinth.db").display()),
+            Backing::Sqlite => format!(
+                "sqlite://{}?mode=rw",
+                self.server.data_dir().join("plinth.db").display()
+            ),
             Backing::Postgres(database) => database.url(),
         }
     }
@@ -176,7 +179,10 @@ pub async fn verified(client: &Client, outbox: &Outbox, email: &str, password: &
     let reply = client.post("/v1/auth/register", &sign_up_body(email, password)).await;
     let _ = reply.expect_status(202);
     let token = outbox.wait_for(email, "token=").await.token();
-    let _ = client.post("/v1/auth/verify", &json!({ "token": token })).await.expect_status(204);
+    let _ = client
+        .post("/v1/auth/verify", &json!({ "token": token }))
+        .await
+        .expect_status(204);
 }
 
 /// Begins a session.

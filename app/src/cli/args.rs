@@ -172,7 +172,7 @@ pub enum AdminCommand {
 /// What `user` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UserCommand {
-    /// List users, newest first
+    /// List users, oldest first
     List {
         /// How many at most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]

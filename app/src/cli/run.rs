@@ -9,6 +9,7 @@ use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, Environment, PublicUrl};
 use crate::service::admin::AdminError;
 use crate::start::Services;
+use crate::telemetry::Telemetry;
 use crate::{serve, telemetry};
 
 /// Runs the process and gives the code that it ends with.
@@ -38,7 +39,7 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
         Ok(config) => config,
         Err(faults) => return config::tell(&faults, output),
     };
-    let _telemetry = match telemetry::init(&config.log, output.style().error_colour) {
+    let telemetry = match telemetry::init(&config.log, output.style().error_colour) {
         Ok(telemetry) => telemetry,
         Err(error) => {
             output.fault(&error.to_string())?;
@@ -47,7 +48,9 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let command = cli.command;
-    let code = runtime.block_on(execute(command, &config, output));
+    let environment = environment.clone();
+    let reload = Box::new(move || reload(&global, &environment, &telemetry));
+    let code = runtime.block_on(execute(command, &config, reload, output));
     // Threads that still hash for callers who are gone are not waited for.
     runtime.shutdown_background();
     code
@@ -57,10 +60,21 @@ fn load(global: &Global, environment: &Environment) -> Result<Config, crate::con
     crate::config::load(environment, global.config.as_deref(), &global.set).map(|loaded| loaded.config)
 }
 
-async fn execute(command: Command, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
+/// What may change at run time is the log level; everything else needs a restart.
+fn reload(global: &Global, environment: &Environment, telemetry: &Telemetry) {
+    match load(global, environment) {
+        Ok(config) => match telemetry.set_level(&config.log.level) {
+            Ok(()) => tracing::info!(level = config.log.level, "the configuration was read again"),
+            Err(error) => tracing::error!(%error, "the log level stays as it was"),
+        },
+        Err(faults) => tracing::error!(%faults, "the configuration has faults and stays as it was"),
+    }
+}
+
+async fn execute(command: Command, config: &Config, reload: serve::Reload, output: &mut Output) -> std::io::Result<ExitCode> {
     match command {
-        Command::Serve(args) => serve::serve(config, !args.no_workers && config.workers.enabled, output).await,
-        Command::Worker => serve::worker(config, output).await,
+        Command::Serve(args) => serve::serve(config, !args.no_workers && config.workers.enabled, reload, output).await,
+        Command::Worker => serve::worker(config, reload, output).await,
         Command::Migrate(args) => migrate::run(args, config, output).await,
         Command::Admin(command) => admin::run(command, config, output).await,
         Command::User(command) => user::run(command, config, output).await,

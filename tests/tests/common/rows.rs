@@ -27,19 +27,26 @@ impl Rows {
     pub(crate) async fn numbers(&self, sql: &str) -> Vec<i64> {
         let rows = self.0.query_all_raw(self.statement(sql)).await;
         let rows = rows.unwrap_or_else(|error| panic!("{error}: {sql}"));
-        rows.iter().map(|row| row.try_get_by_index(0).expect("a number of 64 bits")).collect()
+        rows.iter()
+            .map(|row| row.try_get_by_index(0).expect("a number of 64 bits"))
+            .collect()
     }
 
     /// The first column of every row, as texts.
     pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         let rows = self.0.query_all_raw(self.statement(sql)).await;
         let rows = rows.unwrap_or_else(|error| panic!("{error}: {sql}"));
-        rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
+        rows.iter()
+            .map(|row| row.try_get_by_index(0).expect("a text"))
+            .collect()
     }
 
     /// Changes something that time would change.
     pub(crate) async fn change(&self, sql: &str) {
-        self.0.execute_raw(self.statement(sql)).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        self.0
+            .execute_raw(self.statement(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
     fn statement(&self, sql: &str) -> Statement {

@@ -28,11 +28,11 @@ const PROMISE: Duration = Duration::from_secs(1);
 struct Cluster {
     one: PlinthBinary,
     two: PlinthBinary,
-    _worker: PlinthBinary,
+    worker: PlinthBinary,
     rows: Rows,
     outbox: Outbox,
-    _database: TestDatabase,
-    _folder: tempfile::TempDir,
+    database: TestDatabase,
+    folder: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -45,13 +45,31 @@ impl Cluster {
         let (two, worker) = tokio::join!(node(Setup::serve()).start(), node(Setup::worker()).start());
         let rows = Rows::at(database.url()).await;
         let outbox = Outbox::new(folder.path().join("outbox"));
-        Some(Self { one, two, _worker: worker, rows, outbox, _database: database, _folder: folder })
+        Some(Self {
+            one,
+            two,
+            worker,
+            rows,
+            outbox,
+            database,
+            folder,
+        })
+    }
+
+    /// One more worker beside the others.
+    async fn another_worker(&self) -> PlinthBinary {
+        let setup = Setup::worker().database(&self.database);
+        setup.data_dir(self.folder.path()).start().await
     }
 
     async fn people(&self) -> Vec<Person> {
         let mut people = Vec::new();
         for number in 0..PEOPLE {
-            let at = if number % 2 == 0 { self.one.client() } else { self.two.client() };
+            let at = if number % 2 == 0 {
+                self.one.client()
+            } else {
+                self.two.client()
+            };
             people.push(sign_up(&at, &self.outbox, "ada").await);
         }
         people
@@ -66,9 +84,15 @@ async fn two_servers_and_a_worker_keep_one_log() {
     let followed = &people[0];
     let mut streams = Vec::new();
     for node in [&cluster.one, &cluster.two] {
-        streams.push(followed.client.at(node.http()).stream("/v1/events/stream?after=0", None).await);
+        streams.push(
+            followed
+                .client
+                .at(node.http())
+                .stream("/v1/events/stream?after=0", None)
+                .await,
+        );
     }
-    let acknowledged = write_all(&cluster, &people).await;
+    let acknowledged = write_all(&cluster, &people, WRITES).await;
     assert_eq!(acknowledged.writes, WRITES);
     settled(&cluster.rows).await;
 
@@ -89,8 +113,34 @@ async fn two_servers_and_a_worker_keep_one_log() {
     assert_mails_once(&cluster, &people).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_worker_held_goes_on_elsewhere() {
+    let _alone = ALONE.lock().await;
+    let Some(mut cluster) = Cluster::start().await else {
+        return;
+    };
+    let people = Arc::new(cluster.people().await);
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let acknowledged = write_all(&cluster, &people, 200).await;
+        assert_eq!(acknowledged.writes, 200);
+        // Whatever it was doing: its leases run out, and the others and the new one share what it held.
+        cluster.worker.kill9();
+        others.push(cluster.another_worker().await);
+    }
+    // The server that worked is gone too: only the latecomers are left.
+    cluster.two.kill9();
+    let body = json!({ "email": people[0].email });
+    let reply = cluster.one.client().post("/v1/auth/password/forgot", &body).await;
+    let _ = reply.expect_status(202);
+    let _ = cluster.outbox.wait_for(&people[0].email, "reset").await;
+    settled(&cluster.rows).await;
+    assert_gapless(&cluster.rows).await;
+    assert_handled_once(&cluster.rows).await;
+}
+
 /// The writes of all clients, each client at both servers in turn.
-async fn write_all(cluster: &Cluster, people: &Arc<Vec<Person>>) -> Acknowledged {
+async fn write_all(cluster: &Cluster, people: &Arc<Vec<Person>>, writes: usize) -> Acknowledged {
     let nodes = [cluster.one.http().to_owned(), cluster.two.http().to_owned()];
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
@@ -98,10 +148,13 @@ async fn write_all(cluster: &Cluster, people: &Arc<Vec<Person>>) -> Acknowledged
         clients.spawn(async move {
             let mut acknowledged = Acknowledged::default();
             let person = &people[client % PEOPLE];
-            for number in (client..WRITES).step_by(CLIENTS) {
+            for number in (client..writes).step_by(CLIENTS) {
                 let at = person.client.at(&nodes[number / CLIENTS % 2]);
                 // The kind of a write follows from its number: the step of the clients must not fix it.
-                acknowledged.write(&at, person, number / CLIENTS * 7 + client).await.expect("the server answers");
+                acknowledged
+                    .write(&at, person, number / CLIENTS * 7 + client)
+                    .await
+                    .expect("the server answers");
             }
             acknowledged
         });
@@ -143,7 +196,11 @@ async fn assert_files(cluster: &Cluster, people: &[Person], acknowledged: &Ackno
         let node = if number % 2 == 0 { &cluster.one } else { &cluster.two };
         let mut readers = 0;
         for person in people {
-            let content = person.client.at(node.http()).get(&format!("/v1/files/{id}/content")).await;
+            let content = person
+                .client
+                .at(node.http())
+                .get(&format!("/v1/files/{id}/content"))
+                .await;
             if content.status == 200 {
                 assert_eq!(crate::load::sha256(&content.body), *sent);
                 readers += 1;
@@ -160,16 +217,45 @@ async fn assert_mails_once(cluster: &Cluster, people: &[Person]) {
     for (number, person) in people.iter().enumerate() {
         let at = if number % 2 == 0 { &cluster.two } else { &cluster.one };
         let body = json!({ "email": person.email });
-        let _ = at.client().post("/v1/auth/password/forgot", &body).await.expect_status(202);
+        let _ = at
+            .client()
+            .post("/v1/auth/password/forgot", &body)
+            .await
+            .expect_status(202);
     }
     let waiting = "SELECT count(*) FROM mails WHERE state <> 'sent'";
-    eventually("all mail is handed over", async || cluster.rows.number(waiting).await == 0).await;
+    eventually("all mail is handed over", async || {
+        cluster.rows.number(waiting).await == 0
+    })
+    .await;
     let mails = cluster.rows.number("SELECT count(*) FROM mails").await;
     assert_eq!(mails, 2 * i64::try_from(people.len()).expect("few"));
-    assert_eq!(cluster.rows.number("SELECT count(*) FROM mails WHERE attempts <> 1").await, 0);
-    assert_eq!(cluster.rows.number("SELECT count(*) FROM mail_attempts WHERE accepted").await, mails);
-    assert_eq!(cluster.outbox.mails().len(), usize::try_from(mails).expect("few"), "one file for each message");
-    assert_eq!(cluster.rows.number("SELECT count(*) FROM mails WHERE sealed_token IS NOT NULL").await, 0);
+    assert_eq!(
+        cluster
+            .rows
+            .number("SELECT count(*) FROM mails WHERE attempts <> 1")
+            .await,
+        0
+    );
+    assert_eq!(
+        cluster
+            .rows
+            .number("SELECT count(*) FROM mail_attempts WHERE accepted")
+            .await,
+        mails
+    );
+    assert_eq!(
+        cluster.outbox.mails().len(),
+        usize::try_from(mails).expect("few"),
+        "one file for each message"
+    );
+    assert_eq!(
+        cluster
+            .rows
+            .number("SELECT count(*) FROM mails WHERE sealed_token IS NOT NULL")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,33 +267,59 @@ async fn what_shuts_somebody_out_holds_on_the_other_server_within_a_second() {
     let admin = sign_in(&cluster.one.client(), &email, PASSWORD).await;
     let ada = sign_up(&cluster.one.client(), &cluster.outbox, "ada").await;
     for round in 0..6 {
-        let (here, there) = if round % 2 == 0 { (&cluster.one, &cluster.two) } else { (&cluster.two, &cluster.one) };
+        let (here, there) = if round % 2 == 0 {
+            (&cluster.one, &cluster.two)
+        } else {
+            (&cluster.two, &cluster.one)
+        };
         let session = sign_in(&here.client(), &ada.email, PASSWORD).await;
         let elsewhere = session.client.at(there.http());
         let _ = elsewhere.get("/v1/auth/whoami").await.expect_status(200);
-        let out = session.client.post("/v1/auth/logout", &json!({ "scope": "this" })).await;
+        let out = session
+            .client
+            .post("/v1/auth/logout", &json!({ "scope": "this" }))
+            .await;
         let _ = out.expect_status(204);
         assert_refused_in_time(&elsewhere, "session_ended").await;
-        let _ = session.client.get("/v1/auth/whoami").await.expect_problem(401, "session_ended");
+        let _ = session
+            .client
+            .get("/v1/auth/whoami")
+            .await
+            .expect_problem(401, "session_ended");
     }
 
     let session = sign_in(&cluster.two.client(), &ada.email, PASSWORD).await;
     let mut stream = session.client.stream("/v1/events/stream", None).await;
     let path = format!("/v1/admin/users/{}", ada.id);
-    let tier = admin.client.put(&format!("{path}/tier"), &json!({ "tier": "pro" })).await;
+    let tier = admin
+        .client
+        .put(&format!("{path}/tier"), &json!({ "tier": "pro" }))
+        .await;
     let _ = tier.expect_status(200);
     assert_refused_in_time(&session.client, "token_outdated").await;
     let refresh = json!({ "refresh_token": session.refresh_token });
-    let tokens = cluster.one.client().post("/v1/auth/refresh", &refresh).await.expect_status(200);
+    let tokens = cluster
+        .one
+        .client()
+        .post("/v1/auth/refresh", &refresh)
+        .await
+        .expect_status(200);
     let again = session.client.with_token(tokens.string("/access_token"));
-    assert_eq!(again.get("/v1/auth/whoami").await.expect_status(200).string("/tier"), "pro");
+    assert_eq!(
+        again.get("/v1/auth/whoami").await.expect_status(200).string("/tier"),
+        "pro"
+    );
     while let Some(event) = stream.next(Duration::from_secs(5)).await {
         if event.event == "end" {
             assert!(event.data.contains("token_outdated"), "{}", event.data);
         }
     }
 
-    let _ = admin.client.post(&format!("{path}/disable"), &json!({})).await.expect_status(200);
+    let _ = admin
+        .client
+        .post(&format!("{path}/disable"), &json!({}))
+        .await
+        .expect_status(200);
     assert_refused_in_time(&again, "account_disabled").await;
 }
 

@@ -20,11 +20,7 @@ const BEFORE: usize = 150;
 
 async fn nothing_acknowledged_is_lost(backing: Backing) {
     let _alone = ALONE.lock().await;
-    let mut site = Site::start_with(backing, |setup| {
-        // What a dead process held is free again soon.
-        setup.env("PLINTH_WORKERS_LEASE", "1s")
-    })
-    .await;
+    let mut site = Site::start(backing).await;
     let people = [site.person("ada").await, site.person("eve").await];
     let mut acknowledged = Acknowledged::default();
     for round in 0..ROUNDS {
@@ -38,7 +34,10 @@ async fn nothing_acknowledged_is_lost(backing: Backing) {
     let client = people[0].client.at(site.server.http());
     let mut after = Acknowledged::default();
     for number in 0..20 {
-        after.write(&client, &people[0], number).await.expect("the server answers");
+        after
+            .write(&client, &people[0], number)
+            .await
+            .expect("the server answers");
     }
     acknowledged.add(after);
     assert_all_there(&site, &people, &acknowledged).await;
@@ -55,7 +54,11 @@ async fn load_until_killed(site: &mut Site, people: &[Person], round: usize) -> 
     let (done, mut watched) = watch::channel(0_usize);
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
-        let (person, at, done) = (people[client % people.len()].clone(), site.server.http().to_owned(), done.clone());
+        let (person, at, done) = (
+            people[client % people.len()].clone(),
+            site.server.http().to_owned(),
+            done.clone(),
+        );
         clients.spawn(async move {
             let (mut acknowledged, at) = (Acknowledged::default(), person.client.at(at));
             for number in (client..).step_by(CLIENTS) {
@@ -80,7 +83,10 @@ async fn load_until_killed(site: &mut Site, people: &[Person], round: usize) -> 
 
 async fn assert_all_there(site: &Site, people: &[Person], acknowledged: &Acknowledged) {
     let rows = Rows::of(site).await;
-    eventually("all events have their position", async || rows.number("SELECT count(*) FROM event_pending").await == 0).await;
+    eventually("all events have their position", async || {
+        rows.number("SELECT count(*) FROM event_pending").await == 0
+    })
+    .await;
     assert_gapless(&rows).await;
     let (mut events, mut files) = (BTreeSet::new(), 0);
     for person in people {
@@ -111,7 +117,10 @@ async fn assert_swept(site: &mut Site) {
         file.set_modified(long_ago).expect("its time can be set");
     }
     site.server.restart().await;
-    eventually("what was left is swept", async || rows.number("SELECT count(*) FROM file_reservations").await == 0).await;
+    eventually("what was left is swept", async || {
+        rows.number("SELECT count(*) FROM file_reservations").await == 0
+    })
+    .await;
 
     let below = |path: &PathBuf| path.strip_prefix(&blobs).expect("below").to_string_lossy().into_owned();
     let on_disk = || files_below(&blobs).iter().map(below).collect::<BTreeSet<String>>();
@@ -127,7 +136,11 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(next) = folders.pop() {
         for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
-            if entry.path().is_dir() { folders.push(entry.path()) } else { found.push(entry.path()) }
+            if entry.path().is_dir() {
+                folders.push(entry.path())
+            } else {
+                found.push(entry.path())
+            }
         }
     }
     found

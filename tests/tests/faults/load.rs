@@ -40,20 +40,30 @@ impl Acknowledged {
     ///
     /// # Errors
     /// When the server went away before its answer was whole. A refusal is a fault of the server's, and panics.
-    pub(crate) async fn write(&mut self, client: &Client, person: &Person, number: usize) -> Result<(), reqwest::Error> {
+    pub(crate) async fn write(
+        &mut self,
+        client: &Client,
+        person: &Person,
+        number: usize,
+    ) -> Result<(), reqwest::Error> {
         let event = |part: usize| json!({ "type": "app.counted", "data": { "number": number, "part": part } });
         let post = async |path: &str, body: Value| Reply::try_of(client.request(Method::POST, path).json(&body)).await;
         match number % 20 {
-            0..14 => self.events.push(post("/v1/events", event(0)).await?.expect_status(201).string("/id")),
+            0..14 => self
+                .events
+                .push(post("/v1/events", event(0)).await?.expect_status(201).string("/id")),
             14 => {
                 let body = json!({ "events": [event(0), event(1), event(2)] });
                 let ids = post("/v1/events/batch", body).await?.expect_status(201).json()["ids"].clone();
-                self.events.extend(serde_json::from_value::<Vec<String>>(ids).expect("a list of ids"));
+                self.events
+                    .extend(serde_json::from_value::<Vec<String>>(ids).expect("a list of ids"));
             }
             15..18 => {
                 let (bytes, path) = (content(number), format!("/v1/files?type=note&name=n{number}.bin"));
                 let sent = sha256(&bytes);
-                let file = Reply::try_of(client.request(Method::POST, &path).body(bytes)).await?.expect_status(201);
+                let file = Reply::try_of(client.request(Method::POST, &path).body(bytes))
+                    .await?
+                    .expect_status(201);
                 assert_eq!(file.string("/sha256"), sent);
                 self.files.insert(file.string("/id"), sent);
             }
@@ -63,7 +73,9 @@ impl Acknowledged {
             }
             _ => {
                 let body = json!({ "name": format!("Ada {number}") });
-                let _ = Reply::try_of(client.request(Method::PATCH, "/v1/me").json(&body)).await?.expect_status(200);
+                let _ = Reply::try_of(client.request(Method::PATCH, "/v1/me").json(&body))
+                    .await?
+                    .expect_status(200);
             }
         }
         self.writes += 1;
@@ -88,15 +100,23 @@ pub(crate) async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
 }
 
 /// Waits until every committed event has its position and every handler has passed it.
 pub(crate) async fn settled(rows: &Rows) {
-    eventually("all events have their position", async || rows.number("SELECT count(*) FROM event_pending").await == 0).await;
+    eventually("all events have their position", async || {
+        rows.number("SELECT count(*) FROM event_pending").await == 0
+    })
+    .await;
     let behind = "SELECT count(*) FROM log_shards s LEFT JOIN cursors c ON c.shard = s.shard AND c.group_name = 'usage' \
                   WHERE s.position > coalesce(c.position, 0)";
-    eventually("the handler has passed all events", async || rows.number(behind).await == 0).await;
+    eventually("the handler has passed all events", async || {
+        rows.number(behind).await == 0
+    })
+    .await;
 }
 
 /// Asserts that the log holds each event once, without a gap in any shard.
@@ -111,20 +131,33 @@ pub(crate) async fn assert_gapless(rows: &Rows) {
     assert_eq!(rows.number(gaps).await, 0, "a shard with a gap");
     let heads = "SELECT count(*) FROM log_shards s WHERE s.position <> \
                  (SELECT coalesce(max(l.position), 0) FROM event_log l WHERE l.shard = s.shard)";
-    assert_eq!(rows.number(heads).await, 0, "a shard whose head is not its last position");
+    assert_eq!(
+        rows.number(heads).await,
+        0,
+        "a shard whose head is not its last position"
+    );
 }
 
 /// Asserts that the handler counted each event exactly once.
 pub(crate) async fn assert_handled_once(rows: &Rows) {
-    let counted = "FROM event_log l JOIN events e ON e.id = l.event_id WHERE e.type LIKE 'app.%' OR e.type = 'file.uploaded'";
+    let counted =
+        "FROM event_log l JOIN events e ON e.id = l.event_id WHERE e.type LIKE 'app.%' OR e.type = 'file.uploaded'";
     let marked = format!("SELECT count(*) {counted}");
     let inbox = "SELECT count(*) FROM inbox i JOIN events e ON e.id = i.event_id \
                  WHERE i.group_name = 'usage' AND (e.type LIKE 'app.%' OR e.type = 'file.uploaded')";
-    assert_eq!(rows.number(inbox).await, rows.number(&marked).await, "events without their mark");
+    assert_eq!(
+        rows.number(inbox).await,
+        rows.number(&marked).await,
+        "events without their mark"
+    );
     for (meter, kind) in [("events", "app.%"), ("files_uploaded", "file.uploaded")] {
         let sum = format!("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM usage WHERE meter = '{meter}'");
         let events = format!("SELECT count(*) FROM events WHERE type LIKE '{kind}'");
-        assert_eq!(rows.number(&sum).await, rows.number(&events).await, "{meter} are not counted once each");
+        assert_eq!(
+            rows.number(&sum).await,
+            rows.number(&events).await,
+            "{meter} are not counted once each"
+        );
     }
 }
 
@@ -132,12 +165,19 @@ pub(crate) async fn assert_handled_once(rows: &Rows) {
 pub(crate) async fn history(client: &Client) -> Vec<String> {
     let (mut ids, mut after) = (Vec::new(), String::new());
     loop {
-        let page = client.get(&format!("/v1/events?limit=200{after}")).await.expect_status(200).json();
+        let page = client
+            .get(&format!("/v1/events?limit=200{after}"))
+            .await
+            .expect_status(200)
+            .json();
         let items = page["items"].as_array().expect("items");
         if items.is_empty() {
             return ids;
         }
         ids.extend(items.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)));
-        after = format!("&after={}", page["next_cursor"].as_str().expect("a cursor after events"));
+        after = format!(
+            "&after={}",
+            page["next_cursor"].as_str().expect("a cursor after events")
+        );
     }
 }

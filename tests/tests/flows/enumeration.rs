@@ -19,14 +19,22 @@ async fn answers_are_alike(backing: Backing) {
     let known = site.person("known").await;
     let pending = new_address("pending");
     let visitor = site.client();
-    let _ = visitor.post("/v1/auth/register", &sign_up_body(&pending, PASSWORD)).await.expect_status(202);
+    let _ = visitor
+        .post("/v1/auth/register", &sign_up_body(&pending, PASSWORD))
+        .await
+        .expect_status(202);
     let unknown = new_address("unknown");
 
     let requests: [(&str, fn(&str) -> Value); 4] = [
-        ("/v1/auth/login", |email| json!({ "email": email, "password": "surely not the password" })),
+        (
+            "/v1/auth/login",
+            |email| json!({ "email": email, "password": "surely not the password" }),
+        ),
         ("/v1/auth/password/forgot", |email| json!({ "email": email })),
         ("/v1/auth/verify/resend", |email| json!({ "email": email })),
-        ("/v1/auth/register", |email| sign_up_body(email, "somebody else's long password")),
+        ("/v1/auth/register", |email| {
+            sign_up_body(email, "somebody else's long password")
+        }),
     ];
     for (path, body) in requests {
         let stranger = visitor.post(path, &body(&unknown)).await;
@@ -38,7 +46,11 @@ async fn answers_are_alike(backing: Backing) {
 
     // The owner is told, and the password of the sign-up in their name opens nothing.
     let mail = site.outbox().wait_for(&known.email, "already").await;
-    assert!(!mail.body.contains("token="), "a sign-up with a taken address gets no token: {}", mail.body);
+    assert!(
+        !mail.body.contains("token="),
+        "a sign-up with a taken address gets no token: {}",
+        mail.body
+    );
     let login = json!({ "email": known.email, "password": PASSWORD });
     let _ = visitor.post("/v1/auth/login", &login).await.expect_status(200);
 }
@@ -48,16 +60,27 @@ async fn a_strangers_sign_up_keeps_no_password(backing: Backing) {
     let site = Site::start(backing).await;
     let (visitor, email) = (site.client(), new_address("victim"));
     let attackers = "the password of the attacker";
-    let _ = visitor.post("/v1/auth/register", &sign_up_body(&email, attackers)).await.expect_status(202);
+    let _ = visitor
+        .post("/v1/auth/register", &sign_up_body(&email, attackers))
+        .await
+        .expect_status(202);
     let first = site.outbox().wait_for(&email, "token=").await;
-    let _ = visitor.post("/v1/auth/register", &sign_up_body(&email, PASSWORD)).await.expect_status(202);
+    let _ = visitor
+        .post("/v1/auth/register", &sign_up_body(&email, PASSWORD))
+        .await
+        .expect_status(202);
     let login = async |password: &str| {
-        visitor.post("/v1/auth/login", &json!({ "email": email, "password": password })).await
+        visitor
+            .post("/v1/auth/login", &json!({ "email": email, "password": password }))
+            .await
     };
     // The newest sign-up counts; within a minute of the first mail there is no second one, so the first link is used.
     let _ = login(PASSWORD).await.expect_problem(401, "email_unverified");
     let _ = login(attackers).await.expect_problem(401, "invalid_credentials");
-    let _ = visitor.post("/v1/auth/verify", &json!({ "token": first.token() })).await.expect_status(204);
+    let _ = visitor
+        .post("/v1/auth/verify", &json!({ "token": first.token() }))
+        .await
+        .expect_status(204);
     let _ = login(attackers).await.expect_status(200);
     let _ = login(PASSWORD).await.expect_problem(401, "invalid_credentials");
 }
@@ -70,7 +93,10 @@ async fn a_wrong_password_takes_as_long_as_an_unknown_address(backing: Backing) 
     let time = async |email: &str| {
         let begun = Instant::now();
         let body = json!({ "email": email, "password": "surely not the password" });
-        let _ = visitor.post("/v1/auth/login", &body).await.expect_problem(401, "invalid_credentials");
+        let _ = visitor
+            .post("/v1/auth/login", &body)
+            .await
+            .expect_problem(401, "invalid_credentials");
         begun.elapsed()
     };
     let (mut of_known, mut of_unknown) = (Vec::new(), Vec::new());
@@ -84,5 +110,8 @@ async fn a_wrong_password_takes_as_long_as_an_unknown_address(backing: Backing) 
     };
     let (known, unknown) = (median(&mut of_known), median(&mut of_unknown));
     // Without a dummy hash they would lie a factor of ten and more apart.
-    assert!(unknown * 3 > known && known * 3 > unknown, "known {known:?}, unknown {unknown:?}");
+    assert!(
+        unknown * 3 > known && known * 3 > unknown,
+        "known {known:?}, unknown {unknown:?}"
+    );
 }

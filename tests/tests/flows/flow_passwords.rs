@@ -7,10 +7,17 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::tools::assert_refused;
 
-plinth_tests::on_both!(every_byte_counts, spellings_agree, weak_ones_are_refused, bounds_are_kept_without_an_echo);
+plinth_tests::on_both!(
+    every_byte_counts,
+    spellings_agree,
+    weak_ones_are_refused,
+    bounds_are_kept_without_an_echo
+);
 
 async fn login(client: &Client, email: &str, password: &str) -> Reply {
-    client.post("/v1/auth/login", &json!({ "email": email, "password": password })).await
+    client
+        .post("/v1/auth/login", &json!({ "email": email, "password": password }))
+        .await
 }
 
 async fn register(client: &Client, email: &str, password: &str) -> Reply {
@@ -35,20 +42,44 @@ async fn every_byte_counts(backing: Backing) {
     // bcrypt itself stops at NUL and after 72 bytes.
     let with_nul = "gravel lantern\0 orchard drum".to_owned();
     let cut = "gravel lantern".to_owned();
-    assert_opens_by(&site, &with_nul, &[cut, "gravel lantern\0 orchard plum".to_owned(), with_nul.replace('\0', "")]).await;
+    assert_opens_by(
+        &site,
+        &with_nul,
+        &[
+            cut,
+            "gravel lantern\0 orchard plum".to_owned(),
+            with_nul.replace('\0', ""),
+        ],
+    )
+    .await;
 
     let first = "Twelve otters carry a wicker basket across the frozen canal at midnight.";
     assert_eq!(first.len(), 72);
     let (one, two) = (format!("{first}a"), format!("{first}b"));
     assert_opens_by(&site, &one, &[two, first.to_owned(), format!("{one}a")]).await;
 
-    let long: String = "The harbour master keeps eleven spare compasses, 4 kites. ".chars().cycle().take(256).collect();
+    let long: String = "The harbour master keeps eleven spare compasses, 4 kites. "
+        .chars()
+        .cycle()
+        .take(256)
+        .collect();
     let flipped = |at: usize| {
         let mut bytes = long.clone().into_bytes();
         bytes[at] ^= 1;
         String::from_utf8(bytes).expect("still ASCII")
     };
-    assert_opens_by(&site, &long, &[flipped(255), flipped(128), flipped(72), flipped(0), long[..255].to_owned()]).await;
+    assert_opens_by(
+        &site,
+        &long,
+        &[
+            flipped(255),
+            flipped(128),
+            flipped(72),
+            flipped(0),
+            long[..255].to_owned(),
+        ],
+    )
+    .await;
 }
 
 async fn spellings_agree(backing: Backing) {
@@ -63,22 +94,38 @@ async fn spellings_agree(backing: Backing) {
             let _ = login(&site.client(), email, password).await.expect_status(200);
         }
         let bare = "Zwolf Angstrom uber dem Cafe, ½ Stuck ﬁn";
-        let _ = login(&site.client(), email, bare).await.expect_problem(401, "invalid_credentials");
+        let _ = login(&site.client(), email, bare)
+            .await
+            .expect_problem(401, "invalid_credentials");
     }
 }
 
 async fn weak_ones_are_refused(backing: Backing) {
     let site = Site::start(backing).await;
     let email = "margaret.hamilton@apollo-software.example.org";
-    for weak in ["passwordpassword", "aaaaaaaaaaaaaaaaaaaa", "1234567890123456789", "margaret.hamilton@apollo-software", "Ada Example Ada Example"] {
+    for weak in [
+        "passwordpassword",
+        "aaaaaaaaaaaaaaaaaaaa",
+        "1234567890123456789",
+        "margaret.hamilton@apollo-software",
+        "Ada Example Ada Example",
+    ] {
         let refused = register(&site.client(), email, weak).await;
         assert_eq!(refused.status, 422, "{weak}: {refused}");
-        assert_refused(&refused.expect_problem(422, "validation_failed"), "#/password", "too_guessable");
+        assert_refused(
+            &refused.expect_problem(422, "validation_failed"),
+            "#/password",
+            "too_guessable",
+        );
     }
-    let short = register(&site.client(), email, "kX9$vQ2!mZ7#pL").await.expect_problem(422, "validation_failed");
+    let short = register(&site.client(), email, "kX9$vQ2!mZ7#pL")
+        .await
+        .expect_problem(422, "validation_failed");
     assert_refused(&short, "#/password", "too_short");
     // No rule about kinds of characters: words alone are good.
-    let _ = register(&site.client(), email, "walrus teapot hinge sparrow").await.expect_status(202);
+    let _ = register(&site.client(), email, "walrus teapot hinge sparrow")
+        .await
+        .expect_status(202);
 }
 
 async fn bounds_are_kept_without_an_echo(backing: Backing) {
@@ -89,14 +136,21 @@ async fn bounds_are_kept_without_an_echo(backing: Backing) {
     // Few code points, but more than 1,024 bytes of them.
     let too_heavy = format!("{secret}{}", "\u{1F980}".repeat(255));
     for password in [too_many.as_str(), too_heavy.as_str(), &secret.repeat(2_000)] {
-        for reply in [register(&visitor, &email, password).await, login(&visitor, &email, password).await] {
+        for reply in [
+            register(&visitor, &email, password).await,
+            login(&visitor, &email, password).await,
+        ] {
             let reply = reply.expect_problem(422, "validation_failed");
             assert_refused(&reply, "#/password", "too_long");
             assert!(!reply.text().contains(secret), "{reply}");
         }
     }
     // Exactly at the bound is good: 256 code points.
-    let most: String = "Fourteen geese argue about the price of 9 umbrellas. ".chars().cycle().take(256).collect();
+    let most: String = "Fourteen geese argue about the price of 9 umbrellas. "
+        .chars()
+        .cycle()
+        .take(256)
+        .collect();
     let _ = register(&visitor, &email, &most).await.expect_status(202);
     assert!(!site.server.stderr().contains("geese"), "no password is logged");
     assert!(!site.server.stderr().contains(secret), "no password is logged");

@@ -28,31 +28,58 @@ async fn a_new_plan_outdates_tokens(backing: Backing) {
     assert_eq!(whoami(&admin.client).await.json()["role"], "admin");
     let path = format!("/v1/admin/users/{}/tier", ada.id);
 
-    let refused = ada.client.put(&path, &json!({ "tier": "pro" })).await.expect_problem(403, "scope_missing");
+    let refused = ada
+        .client
+        .put(&path, &json!({ "tier": "pro" }))
+        .await
+        .expect_problem(403, "scope_missing");
     assert!(refused.header("www-authenticate").contains("insufficient_scope"));
-    let unknown = admin.client.put(&path, &json!({ "tier": "platinum" })).await.expect_problem(422, "validation_failed");
+    let unknown = admin
+        .client
+        .put(&path, &json!({ "tier": "platinum" }))
+        .await
+        .expect_problem(422, "validation_failed");
     assert_refused(&unknown, "#/tier", "enum");
 
-    let changed = admin.client.put(&path, &json!({ "tier": "pro" })).await.expect_status(200);
+    let changed = admin
+        .client
+        .put(&path, &json!({ "tier": "pro" }))
+        .await
+        .expect_status(200);
     assert_eq!(changed.string("/tier"), "pro");
     let outdated = whoami(&ada.client).await.expect_problem(401, "token_outdated");
     assert!(outdated.header("www-authenticate").starts_with("Bearer"));
     let refresh = json!({ "refresh_token": ada.refresh_token });
-    let tokens = site.client().post("/v1/auth/refresh", &refresh).await.expect_status(200);
+    let tokens = site
+        .client()
+        .post("/v1/auth/refresh", &refresh)
+        .await
+        .expect_status(200);
     let again = ada.client.with_token(tokens.string("/access_token"));
     assert_eq!(whoami(&again).await.expect_status(200).string("/tier"), "pro");
     assert_eq!(again.get("/v1/me").await.expect_status(200).string("/tier"), "pro");
 
     // The same plan again changes nothing and signs nobody out.
-    let _ = admin.client.put(&path, &json!({ "tier": "pro" })).await.expect_status(200);
+    let _ = admin
+        .client
+        .put(&path, &json!({ "tier": "pro" }))
+        .await
+        .expect_status(200);
     let _ = whoami(&again).await.expect_status(200);
     eventually("the change is told", async || {
         let history = again.get("/v1/events?limit=200").await.expect_status(200).json();
-        let found = history["items"].as_array()?.iter().filter(|event| event["type"] == "tier.changed").cloned();
+        let found = history["items"]
+            .as_array()?
+            .iter()
+            .filter(|event| event["type"] == "tier.changed")
+            .cloned();
         let found: Vec<Value> = found.collect();
         assert!(found.len() < 2, "one change, one event: {found:?}");
         let event = found.first()?;
-        assert_eq!((&event["data"], event["actorid"].as_str()), (&json!({ "from": "free", "to": "pro" }), Some(&*admin.id)));
+        assert_eq!(
+            (&event["data"], event["actorid"].as_str()),
+            (&json!({ "from": "free", "to": "pro" }), Some(&*admin.id))
+        );
         Some(())
     })
     .await;
@@ -63,18 +90,27 @@ async fn a_disabled_user_is_out(backing: Backing) {
     let (ada, admin) = (site.person("ada").await, site.administrator().await);
     let visitor = site.client();
     let act = async |id: &str, verb: &str| {
-        admin.client.post(&format!("/v1/admin/users/{id}/{verb}"), &json!({})).await
+        admin
+            .client
+            .post(&format!("/v1/admin/users/{id}/{verb}"), &json!({}))
+            .await
     };
     let disabled = act(&ada.id, "disable").await.expect_status(200);
     assert_eq!(disabled.json()["disabled"], true);
     let _ = whoami(&ada.client).await.expect_problem(401, "account_disabled");
-    let refresh = visitor.post("/v1/auth/refresh", &json!({ "refresh_token": ada.refresh_token })).await;
+    let refresh = visitor
+        .post("/v1/auth/refresh", &json!({ "refresh_token": ada.refresh_token }))
+        .await;
     assert_eq!(refresh.status, 401, "{refresh}");
     let login = async |password: &str| {
-        visitor.post("/v1/auth/login", &json!({ "email": ada.email, "password": password })).await
+        visitor
+            .post("/v1/auth/login", &json!({ "email": ada.email, "password": password }))
+            .await
     };
     let _ = login(PASSWORD).await.expect_problem(401, "account_disabled");
-    let _ = login("not the password at all").await.expect_problem(401, "invalid_credentials");
+    let _ = login("not the password at all")
+        .await
+        .expect_problem(401, "invalid_credentials");
 
     let _ = act(&ada.id, "enable").await.expect_status(200);
     // Tokens tell whole seconds: one that was issued in the second of the disabling is taken for an older one.
@@ -93,7 +129,11 @@ async fn a_disabled_user_is_out(backing: Backing) {
 
 fn cli(server: &PlinthBinary, arguments: &[&str]) -> Value {
     let output = server.cli(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{arguments:?}: {error} in {}", String::from_utf8_lossy(&output.stdout)))
 }
@@ -102,25 +142,46 @@ async fn users_on_the_command_line(backing: Backing) {
     let site = Site::start(backing).await;
     let (ada, admin) = (site.person("ada").await, site.administrator().await);
     let listed = cli(&site.server, &["user", "list", "--format", "json"]);
-    let emails: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|user| user["email"].as_str()).collect();
+    let emails: Vec<&str> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|user| user["email"].as_str())
+        .collect();
     assert_eq!(emails.len(), 2, "{listed}");
-    assert!(emails.contains(&&*ada.email) && emails.contains(&&*admin.email), "{listed}");
+    assert!(
+        emails.contains(&&*ada.email) && emails.contains(&&*admin.email),
+        "{listed}"
+    );
 
     for by in [&ada.id, &ada.email] {
         let shown = cli(&site.server, &["user", "show", by, "--format", "json"]);
-        assert_eq!((shown["id"].as_str(), shown["email"].as_str()), (Some(&*ada.id), Some(&*ada.email)));
-        assert_eq!((shown["tier"].as_str(), shown["role"].as_str()), (Some("free"), Some("user")));
+        assert_eq!(
+            (shown["id"].as_str(), shown["email"].as_str()),
+            (Some(&*ada.id), Some(&*ada.email))
+        );
+        assert_eq!(
+            (shown["tier"].as_str(), shown["role"].as_str()),
+            (Some("free"), Some("user"))
+        );
         assert!(!shown.to_string().contains("hash"), "{shown}");
     }
     let missing = site.server.cli(&["user", "show", "nobody@example.org"]);
     assert_eq!(missing.status.code(), Some(3));
-    let refused = site.server.cli(&["admin", "create", "--email", &admin.email, "--password-file", "nowhere"]);
+    let refused = site
+        .server
+        .cli(&["admin", "create", "--email", &admin.email, "--password-file", "nowhere"]);
     assert_eq!(refused.status.code(), Some(1));
 
     // Another process changed it: the server hears of it by itself.
-    let changed = cli(&site.server, &["user", "set-tier", &ada.email, "pro", "--format", "json"]);
+    let changed = cli(
+        &site.server,
+        &["user", "set-tier", &ada.email, "pro", "--format", "json"],
+    );
     assert_eq!(changed["tier"], "pro");
-    let refused = eventually("the token is outdated", async || Some(whoami(&ada.client).await).filter(|r| r.status == 401));
+    let refused = eventually("the token is outdated", async || {
+        Some(whoami(&ada.client).await).filter(|r| r.status == 401)
+    });
     let _ = refused.await.expect_problem(401, "token_outdated");
     let _ = cli(&site.server, &["user", "disable", &ada.id, "--format", "json"]);
     eventually("the user is out", async || {
@@ -134,7 +195,12 @@ async fn keys_rotate_and_nobody_is_signed_out(backing: Backing) {
     let site = Site::start(backing).await;
     let ada = site.person("ada").await;
     let published = async || {
-        let keys = site.client().get("/.well-known/paseto-keys").await.expect_status(200).json();
+        let keys = site
+            .client()
+            .get("/.well-known/paseto-keys")
+            .await
+            .expect_status(200)
+            .json();
         keys["keys"].as_array().expect("a list").clone()
     };
     let before = published().await;
@@ -142,16 +208,27 @@ async fn keys_rotate_and_nobody_is_signed_out(backing: Backing) {
 
     let output = site.server.cli(&["keys", "rotate", "--now", "--format", "json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let keys = eventually("both keys are published", async || Some(published().await).filter(|keys| keys.len() == 2));
-    let status = |keys: &[Value], kid: &Value| keys.iter().find(|key| key["kid"] == *kid).map(|key| key["status"].clone());
+    let keys = eventually("both keys are published", async || {
+        Some(published().await).filter(|keys| keys.len() == 2)
+    });
+    let status = |keys: &[Value], kid: &Value| {
+        keys.iter()
+            .find(|key| key["kid"] == *kid)
+            .map(|key| key["status"].clone())
+    };
     assert_eq!(status(&keys.await, &before[0]["kid"]), Some(json!("retiring")));
 
     let _ = whoami(&ada.client).await.expect_status(200);
     let later = sign_in(&site.client(), &ada.email, PASSWORD).await;
     let kid = |client: &Client| {
         use base64::Engine as _;
-        let footer = client.token().and_then(|token| token.rsplit('.').next()).expect("a footer");
-        let footer = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(footer).expect("base64url");
+        let footer = client
+            .token()
+            .and_then(|token| token.rsplit('.').next())
+            .expect("a footer");
+        let footer = base64::prelude::BASE64_URL_SAFE_NO_PAD
+            .decode(footer)
+            .expect("base64url");
         serde_json::from_slice::<Value>(&footer).expect("JSON")["kid"].clone()
     };
     assert_eq!(kid(&ada.client), before[0]["kid"]);
@@ -175,9 +252,20 @@ impl OnTerminal {
         let folder = tempfile::tempdir().expect("a folder");
         let said = folder.path().join("said");
         let mut command = Command::new("script");
-        command.args(["-q", "-e", "-f", "-c"]).arg(format!("'{}' serve --format json", binary().display())).arg(&said);
-        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        for (name, value) in [("HTTP_BIND", "127.0.0.1:0"), ("OPS_BIND", "127.0.0.1:0"), ("AUTH_BCRYPT_COST", "4")] {
+        command
+            .args(["-q", "-e", "-f", "-c"])
+            .arg(format!("'{}' serve --format json", binary().display()))
+            .arg(&said);
+        command
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        for (name, value) in [
+            ("HTTP_BIND", "127.0.0.1:0"),
+            ("OPS_BIND", "127.0.0.1:0"),
+            ("AUTH_BCRYPT_COST", "4"),
+        ] {
             command.env(format!("PLINTH_{name}"), value);
         }
         let database = match backing {
@@ -185,7 +273,9 @@ impl OnTerminal {
             Backing::Postgres(database) => Some(database),
         };
         if let Some(database) = &database {
-            command.env("PLINTH_DATABASE_URL", database.url()).env("PLINTH_MASTER_KEY", "A".repeat(43) + "=");
+            command
+                .env("PLINTH_DATABASE_URL", database.url())
+                .env("PLINTH_MASTER_KEY", "A".repeat(43) + "=");
         }
         let Ok(script) = command.spawn() else {
             plinth_tests::left_out("the program script");
@@ -194,9 +284,15 @@ impl OnTerminal {
         let line = eventually("the server tells its addresses", async || {
             let said = std::fs::read(&said).ok()?;
             let said = String::from_utf8_lossy(&said).into_owned();
-            said.lines().find_map(|line| serde_json::from_str::<Value>(line.trim()).ok().filter(Value::is_object))
+            said.lines()
+                .find_map(|line| serde_json::from_str::<Value>(line.trim()).ok().filter(Value::is_object))
         });
-        Some(Self { line: line.await, script, _folder: folder, _database: database })
+        Some(Self {
+            line: line.await,
+            script,
+            _folder: folder,
+            _database: database,
+        })
     }
 }
 
@@ -210,21 +306,35 @@ impl Drop for OnTerminal {
 }
 
 async fn the_first_administrator_by_the_link(backing: Backing) {
-    let Some(server) = OnTerminal::start(backing).await else { return };
+    let Some(server) = OnTerminal::start(backing).await else {
+        return;
+    };
     assert_eq!(server.line["setup_needed"], true);
     let link = server.line["setup_url"].as_str().expect("a terminal is told the link");
     let token = link.split_once("token=").expect("a token in it").1;
     let visitor = Client::new(server.line["http"].as_str().expect("an address"));
     let email = new_address("root");
     let set_up = async |token: &str, email: &str, password: &str| {
-        visitor.post("/v1/admin/setup", &json!({ "token": token, "email": email, "password": password })).await
+        visitor
+            .post(
+                "/v1/admin/setup",
+                &json!({ "token": token, "email": email, "password": password }),
+            )
+            .await
     };
-    let _ = set_up("not-the-token", &email, PASSWORD).await.expect_problem(422, "token_invalid");
-    let weak = set_up(token, &email, "passwordpassword").await.expect_problem(422, "validation_failed");
+    let _ = set_up("not-the-token", &email, PASSWORD)
+        .await
+        .expect_problem(422, "token_invalid");
+    let weak = set_up(token, &email, "passwordpassword")
+        .await
+        .expect_problem(422, "validation_failed");
     assert_refused(&weak, "#/password", "too_guessable");
 
     let made = set_up(token, &email, PASSWORD).await.expect_status(201);
-    assert_eq!((made.string("/role"), made.string("/email")), ("admin".to_owned(), email.clone()));
+    assert_eq!(
+        (made.string("/role"), made.string("/email")),
+        ("admin".to_owned(), email.clone())
+    );
     let again = set_up(token, &new_address("second"), PASSWORD).await;
     assert!(matches!(again.status, 409 | 422), "the token is good once: {again}");
     let admin = sign_in(&visitor, &email, PASSWORD).await;

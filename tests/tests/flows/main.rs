@@ -8,6 +8,8 @@ mod flow_main;
 mod flow_passwords;
 mod flow_sessions;
 mod flow_users;
+mod limits;
+mod pages;
 mod readme;
 #[path = "../common/rows.rs"]
 mod rows;

@@ -25,9 +25,17 @@ async fn the_five_minute_path(backing: Backing) {
     assert!(!script.trim().is_empty(), "README.md has no shell block after {MARK}");
     let site = Site::start(backing).await;
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &script]).current_dir(workspace_root()).stdin(Stdio::null());
-    command.env("PLINTH", site.server.http()).env("DATA", site.server.data_dir());
-    let run = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("bash starts");
+    command
+        .args(["-euo", "pipefail", "-c", &script])
+        .current_dir(workspace_root())
+        .stdin(Stdio::null());
+    command
+        .env("PLINTH", site.server.http())
+        .env("DATA", site.server.data_dir());
+    let run = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("no panic")
+        .expect("bash starts");
     assert!(
         run.status.success(),
         "the README's path fails ({}):\n{script}\n--- said\n{}\n--- complained\n{}",
@@ -39,7 +47,9 @@ async fn the_five_minute_path(backing: Backing) {
 
 #[test]
 fn marked_blocks_are_found_and_others_are_not() {
-    let text = format!("```sh\nno\n```\n{MARK}\n```sh\nfirst\nsecond\n```\ntext\n```\nno\n```\n{MARK}\n\n```bash\nthird\n```\n");
+    let text = format!(
+        "```sh\nno\n```\n{MARK}\n```sh\nfirst\nsecond\n```\ntext\n```\nno\n```\n{MARK}\n\n```bash\nthird\n```\n"
+    );
     assert_eq!(marked_blocks(&text), ["first\nsecond\n", "third\n"]);
     assert_eq!(marked_blocks(&format!("{MARK}\nno fence\n")), Vec::<String>::new());
 }

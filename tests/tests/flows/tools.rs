@@ -26,7 +26,9 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -59,7 +61,10 @@ pub(crate) fn refused_parts(reply: &Reply) -> Vec<(String, String)> {
     let problem = reply.json();
     let parts = problem["errors"].as_array().cloned().unwrap_or_default();
     let text = |part: &Value, name: &str| part[name].as_str().unwrap_or_default().to_owned();
-    parts.iter().map(|part| (text(part, "pointer"), text(part, "code"))).collect()
+    parts
+        .iter()
+        .map(|part| (text(part, "pointer"), text(part, "code")))
+        .collect()
 }
 
 /// Asserts that exactly one part was refused, by this rule.
