@@ -74,6 +74,10 @@ to do: `token_expired` and `token_outdated` mean refresh once and repeat, all ot
 
 **Times** are RFC 3339 in UTC, ids are UUIDs. Another user's id answers exactly as an unknown one.";
 
+/// Where `plinth serve` listens when nothing else is said.
+const SERVER: &str = "http://127.0.0.1:8080";
+const SERVER_TITLE: &str = "A server on this machine";
+
 /// The types of the contract without the services behind them: enough to write the document.
 struct Contract;
 
@@ -94,7 +98,7 @@ fn service() -> OpenApiService<Contract, ()> {
         .description(DESCRIPTION)
         .contact(ContactObject::new().name("The operator of this server"))
         .license(LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/"))
-        .server(ServerObject::new("http://127.0.0.1:8080").description("A server on this machine"))
+        .server(ServerObject::new(SERVER).description(SERVER_TITLE))
 }
 
 /// The document, made once: pretty JSON with a closing line end, exactly as it is committed.
@@ -113,7 +117,9 @@ pub fn document() -> &'static str {
 pub fn page() -> &'static str {
     static PAGE: LazyLock<String> = LazyLock::new(|| {
         let service = service();
-        let html = service.swagger_ui_html().replacen(&service.spec(), document(), 1);
+        // The page is served beside the API, under whatever address and prefix: there it tries the operations out.
+        let here = document().replacen(&format!("\"{SERVER}\""), "\"./\"", 1).replacen(SERVER_TITLE, "This server", 1);
+        let html = service.swagger_ui_html().replacen(&service.spec(), &here, 1);
         html.replacen("<title>Swagger UI</title>", "<title>Plinth API</title>", 1)
     });
     &PAGE
@@ -370,5 +376,6 @@ mod tests {
     fn the_page_shows_the_completed_document() {
         assert!(page().contains("application/problem+json"));
         assert!(page().contains("<title>Plinth API</title>"));
+        assert!(page().contains("\"url\": \"./\"") && !page().contains(SERVER), "it tries this server");
     }
 }
