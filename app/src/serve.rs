@@ -24,9 +24,6 @@ use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
 
-/// A batch of events may hold 4 MiB of data; the envelopes around them need room too.
-const BATCH_BODY: u64 = 6 * 1024 * 1024;
-
 /// Serves the API, and works unless told otherwise, until a signal ends it.
 ///
 /// # Errors
@@ -126,6 +123,10 @@ impl Server {
         compose::data_folder(config)?;
         let ops = listen(config.ops.bind, "ops.bind").await?;
         let ops_address = local(&ops, config.ops.bind);
+        if config.public_url.is_none() && config.http.bind.port() == 0 {
+            let reason = "a worker puts links into mails and cannot know which port the server took: set it".to_owned();
+            return Err(ComposeError::Setting { key: "public_url".to_owned(), reason });
+        }
         let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
         let ports = compose::ports(config).await?;
         let services = Services::new(&ports, config, &public_url)?;
@@ -219,7 +220,7 @@ fn front(config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecy
     let (json, upload) = (config.http.max_json_bytes, upload_limit(config));
     policy.body_limit = Arc::new(move |method, route| match (method, route) {
         (&Method::POST, "/v1/files") => upload,
-        (&Method::POST, "/v1/events/batch") => BATCH_BODY.max(json),
+        (&Method::POST, "/v1/events/batch") => events::BATCH_BODY_LIMIT.max(json),
         _ => json,
     });
     policy.trusted_proxies = config.http.trusted_proxies.clone();
@@ -255,7 +256,7 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
             shutdown: lifecycle.shutdown(),
         },
         mail::MailApi { mails: Arc::clone(&services.mails) },
-        admin::AdminApi { admin: Arc::clone(&services.admin), throttle: Arc::clone(&services.throttle) },
+        admin::AdminApi { admin: Arc::clone(&services.admin) },
         keys::KeysApi { keyring: Arc::clone(&ports.keyring) },
     )
 }

@@ -10,7 +10,7 @@ use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
 use openapi::WorkerStatsBody;
-use ports::Clock;
+use ports::{BackendError, Clock, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -18,11 +18,11 @@ use crate::compose::{ComposeError, Ports};
 use crate::config::{Config, PublicUrl, Registration, TierConfig, is_loopback};
 use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
-use crate::service::admin::{AdminError, AdminParts, Administration};
+use crate::service::admin::{AdminParts, Administration};
 use crate::service::events::{Events, EventsParts};
 use crate::service::files::{Backends, Files};
 use crate::service::gate::Gate;
-use crate::service::keys::Keys;
+use crate::service::keys::{self, Keys};
 use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
@@ -36,8 +36,6 @@ use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
-/// How often signing keys are looked at: well within the ten minutes that a new key waits.
-const LOOK_AT_KEYS: Duration = Duration::from_secs(5);
 /// How often what is over is removed.
 const PRUNE: Duration = Duration::from_secs(60);
 /// Rows that are removed in one step: small enough to hold no lock for long.
@@ -135,6 +133,7 @@ impl Services {
             tokens: Arc::clone(&ports.one_time_tokens),
             hasher: Arc::clone(&ports.hasher),
             gate: Arc::clone(&gate),
+            throttle: Arc::clone(&throttle),
             password_policy,
             token_policy: policy,
             tiers: Arc::clone(&tiers),
@@ -164,14 +163,16 @@ impl Services {
     /// # Errors
     /// When the backend fails or the administrator is refused.
     pub async fn start(&self, config: &Config) -> Result<(), ComposeError> {
-        let failed = |error: AdminError| ComposeError::Setting { key: "admin.email".to_owned(), reason: error.to_string() };
-        self.keys.start().await.map_err(|error| failed(error.into()))?;
+        self.keys.start().await.map_err(|error| match error {
+            EffectsError::Backend(error) => error,
+            other @ (EffectsError::AlreadyHandled | EffectsError::EventIdTaken(_)) => BackendError::permanent("keys", "start", other),
+        })?;
         self.gate.refresh().await?;
         if let Some(admin) = &config.admin {
             let refused = |reason: String| ComposeError::Setting { key: "admin".to_owned(), reason };
             let email: EmailAddress = admin.email.parse().map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
             let password = Password::parse(admin.password.expose()).map_err(|error| refused(error.to_string()))?;
-            if self.admin.ensure_admin(email, password).await.map_err(failed)? {
+            if self.admin.ensure_admin(email, password).await.map_err(|error| refused(error.to_string()))? {
                 tracing::info!("the administrator that the configuration names was made");
             }
         }
@@ -238,10 +239,10 @@ fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails
 pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationToken) {
     let gate = Arc::clone(&services.gate);
     lifecycle.spawn_essential("revocations", async move { poll_revocations(&gate, &answered).await });
-    let (keys, shutdown) = (Arc::clone(&services.keys), lifecycle.shutdown());
+    let (kept, shutdown) = (Arc::clone(&services.keys), lifecycle.shutdown());
     lifecycle.spawn_essential("keys", async move {
-        while pause(LOOK_AT_KEYS, &shutdown).await {
-            if let Err(error) = keys.step().await {
+        while pause(keys::LOOK, &shutdown).await {
+            if let Err(error) = kept.step().await {
                 tracing::warn!(%error, "signing keys cannot be looked at");
             }
         }
@@ -366,8 +367,7 @@ fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: Strin
     let settings = SenderSettings {
         owner,
         concurrency: config.workers.mail_concurrency,
-        lease: config.workers.lease,
-        poll: config.workers.poll_interval,
+        lease: config.workers.mail_lease,
         // Mail is files in the data folder, and only this machine can reach the links.
         show_links: is_loopback(config.http.bind) && config.public_url.as_ref().is_none_or(PublicUrl::is_loopback),
     };

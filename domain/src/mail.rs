@@ -17,18 +17,15 @@ pub enum MailTemplate {
     ResetPassword,
     /// The password was changed.
     PasswordChanged,
-    /// A first hello once the address is verified.
-    Welcome,
 }
 
 impl MailTemplate {
     /// Every template.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::ResetPassword,
         Self::PasswordChanged,
-        Self::Welcome,
     ];
 
     /// Its name in storage, on the wire and as a folder of overrides.
@@ -38,7 +35,6 @@ impl MailTemplate {
             Self::AlreadyRegistered => "already_registered",
             Self::ResetPassword => "reset_password",
             Self::PasswordChanged => "password_changed",
-            Self::Welcome => "welcome",
         }
     }
 

@@ -119,6 +119,8 @@ pub struct UserPageBody {
 pub struct UsageBody {
     /// The plan.
     pub tier: String,
+    /// The features that the plan gives, in the words of the product.
+    pub features: Vec<String>,
     /// Bytes stored now.
     pub storage_bytes: u64,
     /// Bytes that the plan allows to be stored.

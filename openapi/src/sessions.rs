@@ -15,6 +15,16 @@ pub struct LoginBody {
     pub password: String,
 }
 
+/// The second factor of a sign-in.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
+pub struct SecondFactorBody {
+    /// The `challenge` of the answer `second_factor_required`.
+    pub challenge: String,
+    /// The code of the second factor.
+    pub code: String,
+}
+
 /// A refresh token.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
@@ -152,4 +162,4 @@ impl From<&domain::token::Claims> for ClaimsBody {
     }
 }
 
-redacted!(LoginBody RefreshBody LogoutBody TokenPairBody);
+redacted!(LoginBody SecondFactorBody RefreshBody LogoutBody TokenPairBody);

@@ -20,13 +20,11 @@ pub enum Wakeup {
     Sequenced,
     /// Messages were put into the ledger.
     Mail,
-    /// Something was revoked.
-    Revoked,
 }
 
 impl Wakeup {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Written, Self::Sequenced, Self::Mail, Self::Revoked];
+    pub const ALL: [Self; 3] = [Self::Written, Self::Sequenced, Self::Mail];
 }
 
 /// Wakes waiting workers at once; polling is the floor beneath it.
@@ -49,6 +47,9 @@ pub type EventSubscription = Pin<Box<dyn Stream<Item = Arc<LoggedEvent>> + Send>
 pub trait EventPublisher: Send + Sync + 'static {
     /// Publishes events in order. MUST keep the order within each user; MUST be acknowledged by the technology when it returns.
     async fn publish(&self, events: &[Arc<LoggedEvent>]) -> Result<(), BackendError>;
+
+    /// Whether anybody may be following, so that events need not be read for nobody. MUST say yes once a subscription was made and for as long as it lives; whoever cannot tell says yes.
+    fn has_audience(&self) -> bool;
 }
 
 /// Lets one follow a user's events as they are published.

@@ -91,6 +91,10 @@ impl EventPublisher for LocalEventBus {
         }
         Ok(())
     }
+
+    fn has_audience(&self) -> bool {
+        !lock(&self.users).subscribers.is_empty()
+    }
 }
 
 impl EventSubscriber for LocalEventBus {

@@ -59,7 +59,6 @@ const fn index(wakeup: Wakeup) -> usize {
         Wakeup::Written => 0,
         Wakeup::Sequenced => 1,
         Wakeup::Mail => 2,
-        Wakeup::Revoked => 3,
     }
 }
 

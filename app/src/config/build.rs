@@ -201,8 +201,7 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
         workers: WorkersConfig {
             enabled: values.get("workers.enabled")?,
             mail_concurrency: values.get("workers.mail_concurrency")?,
-            lease: values.get("workers.lease")?,
-            poll_interval: values.get("workers.poll_interval")?,
+            mail_lease: values.get("workers.mail_lease")?,
         },
     })
 }
@@ -244,7 +243,6 @@ fn read_auth(values: &Resolved) -> Result<AuthConfig, Mismatch> {
     Ok(AuthConfig {
         registration: values.choose("auth.registration", |word| match word {
             "open" => Some(Registration::Open),
-            "invite" => Some(Registration::Invite),
             "closed" => Some(Registration::Closed),
             _ => None,
         })?,

@@ -169,8 +169,6 @@ pub struct AuthConfig {
 pub enum Registration {
     /// Anybody.
     Open,
-    /// Who was invited.
-    Invite,
     /// Nobody.
     Closed,
 }
@@ -273,10 +271,8 @@ pub struct WorkersConfig {
     pub enabled: bool,
     /// How many mails are handed over at once.
     pub mail_concurrency: usize,
-    /// How long a claim on work is held.
-    pub lease: Duration,
-    /// How often a worker that was not signalled looks for work.
-    pub poll_interval: Duration,
+    /// How long a process holds the mails that it hands over.
+    pub mail_lease: Duration,
 }
 
 /// A setting that is allowed but not meant for production.

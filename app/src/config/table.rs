@@ -222,10 +222,10 @@ pub(super) static KEYS: &[Key] = &[
     ),
     Key::new(
         "auth.registration",
-        Kind::Choice(&["open", "invite", "closed"]),
+        Kind::Choice(&["open", "closed"]),
         Is("open"),
-        "invite",
-        "Who may register: anybody, who was invited, or nobody.",
+        "closed",
+        "Who may register: anybody, or nobody (administrators still make users).",
     ),
     Key::new(
         "auth.password_min_length",
@@ -323,7 +323,7 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Bool,
         Is("true"),
         "true",
-        "Whether guesses, floods and use are limited. `false` is for tests and reported as dangerous.",
+        "Whether guesses, floods and use are limited. `false` is for tests and reported as dangerous; the bounds of mail to one address and of the hashing queue hold all the same.",
     ),
     Key::new(
         "tiers.<name>.features",
@@ -532,18 +532,11 @@ pub(super) static KEYS: &[Key] = &[
         "How many mails one process hands over at once.",
     ),
     Key::new(
-        "workers.lease",
+        "workers.mail_lease",
         Kind::Duration(SECOND, 10 * MINUTE),
         Is("30s"),
         "1m",
-        "How long a claim on work is held; after a crash another process takes over by then.",
-    ),
-    Key::new(
-        "workers.poll_interval",
-        Kind::Duration(10, MINUTE),
-        Is("250ms"),
-        "1s",
-        "How often a worker that was not signalled looks for work.",
+        "How long a process holds the mails that it hands over, which may take two thirds of it; after a crash another process takes over by then.",
     ),
     Key::new(
         "smtp.url",

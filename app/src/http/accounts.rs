@@ -65,7 +65,7 @@ impl AccountsApi {
 
     /// Verify an address
     ///
-    /// Takes the token of the mailed link and makes the account. The same token again within its life of 24 hours answers 204 again.
+    /// Takes the token of the mailed link and makes the account. The same token again within its life (24 hours by default) answers 204 again.
     #[oai(path = "/v1/auth/verify", method = "post", operation_id = "verify_email")]
     async fn verify(&self, request: &Request, body: Json<TokenBody>) -> Result<Done, Fault> {
         self.accounts.verify(&body.token, &Visitor::of(request).origin()).await?;
@@ -86,7 +86,7 @@ impl AccountsApi {
 
     /// Ask for a new password
     ///
-    /// Mails a link that is good for 30 minutes, if the address has an account.
+    /// Mails a link that is good for 30 minutes by default, if the address has an account.
     #[oai(path = "/v1/auth/password/forgot", method = "post", operation_id = "forgot_password")]
     async fn forgot(&self, request: &Request, body: Json<EmailBody>) -> Result<Accepted, Fault> {
         let visitor = Visitor::of(request);

@@ -15,7 +15,6 @@ use super::input::{Fields, page, refused_password};
 use super::problem::Fault;
 use super::throttled;
 use crate::service::admin::{AdminError, Administration};
-use crate::service::throttle::Throttle;
 
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
@@ -32,8 +31,6 @@ pub const ERRORS: &[(&str, &[&str])] = &[
 pub struct AdminApi {
     /// The service.
     pub admin: Arc<Administration>,
-    /// Floods of the public operation.
-    pub throttle: Arc<Throttle>,
 }
 
 /// Made.
@@ -56,7 +53,6 @@ impl AdminApi {
         let (email, password) = (fields.email(&body.email), fields.password("#/password", &body.password));
         let (Some(email), Some(password)) = (email, password) else { return Err(fields.fault()) };
         let client = visitor.client.bucket().to_string();
-        self.throttle.public("set-up", &client).await.map_err(throttled)?;
         let user = self.admin.set_up(&body.token, email, password, &client, &visitor.origin()).await?;
         Ok(Created::Created(Json((&user).into())))
     }
@@ -144,6 +140,7 @@ impl From<AdminError> for Fault {
             AdminError::LastAdmin => Self::conflict().detail("The last administrator cannot be disabled."),
             AdminError::TokenInvalid => Self::link_token_invalid(),
             AdminError::Contended => Self::conflict().detail("The account is being changed by somebody else."),
+            AdminError::Throttled(error) => throttled(error),
             AdminError::Password(refusal) => refused_password(refusal),
             AdminError::Hash(error) => error.into(),
             AdminError::Effects(error) => error.into(),

@@ -126,12 +126,13 @@ impl MeApi {
         let (user, now) = (auth.0.user_id(), self.clock.now());
         let stored = self.files.usage(user).await?;
         let figures = self.usage.get(user, now).await?;
-        let limit = self.tiers.entitlement(&auth.0.claims.tier).map_or(0, |tier| tier.limits.storage_bytes);
+        let tier = self.tiers.entitlement(&auth.0.claims.tier);
         let meters = figures.into_iter().map(|figure| MeterBody { meter: figure.meter, amount: figure.amount });
         Ok(Json(UsageBody {
             tier: auth.0.claims.tier.to_string(),
             storage_bytes: stored.bytes,
-            storage_bytes_limit: limit,
+            features: tier.map(|tier| tier.features.iter().cloned().collect()).unwrap_or_default(),
+            storage_bytes_limit: tier.map_or(0, |tier| tier.limits.storage_bytes),
             files: stored.files,
             meters: meters.collect(),
         }))

@@ -227,7 +227,7 @@ impl Page {
             AdminError::Password(refusal) => format!("The password {refusal}."),
             AdminError::EmailTaken => "A user has this address already. Take another.".to_owned(),
             AdminError::Contended => "The account was changed at the same moment. Try again.".to_owned(),
-            AdminError::Hash(_) => "The server is busy.".to_owned(),
+            AdminError::Throttled(_) | AdminError::Hash(_) => "The server is busy.".to_owned(),
             AdminError::NotFound | AdminError::UnknownTier(_) | AdminError::LastAdmin | AdminError::Effects(_) => {
                 "The server could not do this.".to_owned()
             }

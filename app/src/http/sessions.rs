@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::session::EndReason;
-use openapi::{ClaimsBody, LoginBody, LogoutBody, LogoutScope, RefreshBody, TokenPairBody};
+use openapi::{ClaimsBody, LoginBody, LogoutBody, LogoutScope, RefreshBody, SecondFactorBody, TokenPairBody};
 use poem::Request;
 use poem_openapi::OpenApi;
 use poem_openapi::payload::Json;
@@ -20,6 +20,7 @@ use crate::service::sessions::{Login, LoginError, RefreshError, Sessions, TokenP
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
     ("login", &["validation_failed", "invalid_credentials", "email_unverified", "second_factor_required", "account_disabled", "rate_limited", "overloaded"]),
+    ("login_second", &["validation_failed", "invalid_credentials", "rate_limited"]),
     ("refresh", &["token_invalid", "session_ended", "account_disabled"]),
     ("logout", &["token_missing", "token_invalid", "token_expired", "token_outdated", "session_ended", "account_disabled", "auth_state_stale"]),
     ("whoami", &[]),
@@ -49,6 +50,16 @@ impl SessionsApi {
         let origin = visitor.origin();
         let login = Login { email, password, client: &client, user_agent: visitor.user_agent, origin };
         Ok(Json(body_of(self.sessions.login(login).await?)))
+    }
+
+    /// Sign in with a second factor
+    ///
+    /// Goes on with a sign-in that answered `second_factor_required`. No account of this version has a second factor yet: no challenge is ever given out, and every one is refused as `invalid_credentials`. Clients that handle it now are ready.
+    #[oai(path = "/v1/auth/login/second", method = "post", operation_id = "login_second")]
+    async fn login_second(&self, request: &Request, body: Json<SecondFactorBody>) -> Result<Json<TokenPairBody>, Fault> {
+        let client = Visitor::of(request).client.bucket().to_string();
+        let SecondFactorBody { challenge, code } = body.0;
+        Ok(Json(body_of(self.sessions.login_second(&challenge, &code, &client).await?)))
     }
 
     /// Refresh

@@ -291,7 +291,7 @@ impl Accounts {
         let user = self.p.users.find(id).await?.ok_or(AccountError::TokenInvalid)?;
         self.judge.check(password, &[user.email.as_str(), user.name.as_str()]).await?;
         let record = self.p.hasher.hash(client, password).await?;
-        let change = PasswordChange { record, redeem: Some(hash), selection: SessionSelection::All, how: "reset" };
+        let change = PasswordChange { record, proven: None, redeem: Some(hash), selection: SessionSelection::All, how: "reset" };
         self.store_password(id, &change, &Origin { actor: Actor::User(id), ..*origin }).await
     }
 
@@ -322,13 +322,17 @@ impl Accounts {
         self.judge.check(new, &[user.email.as_str(), user.name.as_str()]).await?;
         let record = self.p.hasher.hash(client, new).await?;
         let selection = SessionSelection::Others(claims.session);
-        let change = PasswordChange { record, redeem: None, selection, how: "change" };
+        let change = PasswordChange { record, proven: Some(user.password), redeem: None, selection, how: "change" };
         self.store_password(user.id, &change, origin).await
     }
 
     async fn store_password(&self, id: UserId, change: &PasswordChange, origin: &Origin) -> Result<(), AccountError> {
         for _ in 0..RACES {
             let user = self.p.users.find(id).await?.ok_or(AccountError::NotFound)?;
+            // The proof was made against a password that has been changed since, by a reset perhaps: it proves nothing now.
+            if change.proven.as_ref().is_some_and(|proven| *proven != user.password) {
+                return Err(AccountError::WrongPassword);
+            }
             let at = self.p.toolkit.now();
             let event = self.p.toolkit.own_event(origin, id, OwnEvent::PasswordChanged, &json!({ "how": change.how }));
             let letter = Letter { template: MailTemplate::PasswordChanged, to: &user.email, user: Some(id), name: Some(&user.name) };
@@ -461,6 +465,8 @@ struct Letter<'a> {
 
 struct PasswordChange {
     record: PasswordRecord,
+    /// The record that the current password was proven against.
+    proven: Option<PasswordRecord>,
     redeem: Option<TokenHash>,
     selection: SessionSelection,
     how: &'static str,

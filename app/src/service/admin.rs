@@ -22,6 +22,7 @@ use super::accounts::new_secret;
 use super::gate::Gate;
 use super::judge::{Judge, JudgeError};
 use super::sessions::TokenPolicy;
+use super::throttle::{Throttle, ThrottleError};
 use super::{Origin, Toolkit};
 
 /// What the service is made over.
@@ -36,6 +37,8 @@ pub struct AdminParts {
     pub hasher: Arc<dyn PasswordHasher>,
     /// Revocations.
     pub gate: Arc<Gate>,
+    /// Floods.
+    pub throttle: Arc<Throttle>,
     /// What a new password must satisfy.
     pub password_policy: PasswordPolicy,
     /// Lives of tokens.
@@ -99,6 +102,9 @@ pub enum AdminError {
     /// Somebody else keeps changing the account.
     #[error("the account is being changed by somebody else")]
     Contended,
+    /// Too many requests.
+    #[error(transparent)]
+    Throttled(#[from] ThrottleError),
     /// The password is refused.
     #[error(transparent)]
     Password(#[from] PasswordRefusal),
@@ -281,6 +287,7 @@ impl Administration {
     /// # Errors
     /// When there is an administrator, or the token cannot be used.
     pub async fn set_up(&self, token: &str, email: EmailAddress, password: Password, client: &str, origin: &Origin) -> Result<User, AdminError> {
+        self.p.throttle.public("set-up", client).await?;
         let hash = TokenHash::of(token);
         let now = self.p.toolkit.now();
         let found = self.p.tokens.find(&hash).await?;

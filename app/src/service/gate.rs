@@ -104,7 +104,7 @@ impl Gate {
         if map.fresh_at.is_none_or(|at| now.since(at) > self.max_age) {
             return Err(GateError::Stale);
         }
-        if map.users.get(&claims.subject).is_some_and(|(at, _)| claims.issued_at <= *at) {
+        if map.users.get(&claims.subject).is_some_and(|(at, _)| claims.issued_at <= *at && !began_after(claims.session, *at)) {
             return Err(GateError::AccountDisabled);
         }
         if map.sessions.contains_key(&claims.session) {
@@ -173,6 +173,15 @@ impl Gate {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Map> {
         self.map.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// `iat` has whole seconds: a user who was disabled, enabled and signed in again within one would be refused until it is over. The session's `UUIDv7` tells the millisecond.
+fn began_after(session: SessionId, at: Timestamp) -> bool {
+    let began = session.uuid().get_timestamp().map(|began| began.to_unix());
+    began.is_some_and(|(seconds, nanos)| {
+        let micros = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).saturating_add(i64::from(nanos / 1_000));
+        micros / 1_000 > at.micros() / 1_000
+    })
 }
 
 impl Map {

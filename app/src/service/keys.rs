@@ -15,6 +15,12 @@ use super::{Origin, Toolkit};
 /// How long a key is published before it signs: twice as long as the public list may be cached.
 pub const PUBLISHED_BEFORE: Duration = Duration::from_secs(600);
 
+/// How often each process looks at the keys: well within the ten minutes that a new key waits.
+pub const LOOK: Duration = Duration::from_secs(5);
+
+/// How long even a hurried key waits: twice as long as any node takes to load it, or its tokens would be refused there.
+pub const LOADED_EVERYWHERE: Duration = Duration::from_secs(10);
+
 /// Signing keys over their repository and the keyring of this process.
 pub struct Keys {
     toolkit: Toolkit,
@@ -59,13 +65,14 @@ impl Keys {
         self.repository.list().await
     }
 
-    /// Makes the next key. It is published at once and signs after [`PUBLISHED_BEFORE`]; with `now` it signs as soon as this process and the others have loaded it, and a verifier that caches the list may refuse its tokens until it fetches again.
+    /// Makes the next key. It is published at once and signs after [`PUBLISHED_BEFORE`]; with `now` after [`LOADED_EVERYWHERE`], when all nodes have it and a verifier that caches the list may still refuse its tokens until it fetches again.
     ///
     /// # Errors
     /// When the backend fails.
     pub async fn rotate(&self, now: bool) -> Result<SigningKey, EffectsError> {
+        self.start().await?;
         let at = self.toolkit.now();
-        let activates_at = if now { at } else { at.plus(PUBLISHED_BEFORE) };
+        let activates_at = at.plus(if now { LOADED_EVERYWHERE } else { PUBLISHED_BEFORE });
         let key = self.keyring.generate(KeyStatus::Pending, at, activates_at)?;
         let effects = Effects { events: vec![self.event(OwnEvent::KeyCreated, &key.kid)], ..Effects::none() };
         self.repository.insert(&key, false, &effects).await?;

@@ -193,7 +193,10 @@ impl Sessions {
         }
         let user = self.rehash(&login, user).await;
         let pair = self.begin(&user, &login).await?;
-        self.p.throttle.succeeded(&attempt).await?;
+        // The session is committed: that the client cannot be remembered must not take it away.
+        if let Err(error) = self.p.throttle.succeeded(&attempt).await {
+            tracing::warn!(%error, "the client of a sign-in cannot be remembered");
+        }
         Ok(pair)
     }
 
@@ -286,13 +289,22 @@ impl Sessions {
         })
     }
 
+    /// Goes on with a sign-in by a second factor. While no account can have one, no challenge was given out and none is good.
+    ///
+    /// # Errors
+    /// [`LoginError::InvalidCredentials`], or when throttled.
+    pub async fn login_second(&self, _challenge: &str, _code: &str, client: &str) -> Result<TokenPair, LoginError> {
+        self.p.throttle.public("second factor", client).await?;
+        Err(LoginError::InvalidCredentials)
+    }
+
     /// Exchanges a refresh token for new tokens.
     ///
     /// # Errors
     /// A token that was used before ends the session, and that ending is kept although this fails.
     pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<TokenPair, RefreshError> {
         let (id, generation) = self.p.refresh_tokens.decode(token).ok_or(RefreshError::Invalid)?;
-        // Each lost race means that another request moved the session on: three in a row cannot be honest.
+        // Each lost race means that another request moved the session on; after the first, this token is at best the parent of what it made.
         for _ in 0..4 {
             let session = self.p.sessions.find(id).await?.ok_or(RefreshError::Invalid)?;
             let now = self.p.toolkit.now();
@@ -358,14 +370,18 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// The session behind a genuine refresh token, for signing out with it. A token that was used before still names its session.
+    /// The session behind a refresh token that could still be refreshed with, for signing out with it.
     ///
     /// # Errors
-    /// When the token is not genuine or the session is over.
+    /// When it could not: an old copy of a token must not end anything.
     pub async fn of_refresh_token(&self, token: &str) -> Result<Session, RefreshError> {
-        let (id, _) = self.p.refresh_tokens.decode(token).ok_or(RefreshError::Invalid)?;
+        let (id, generation) = self.p.refresh_tokens.decode(token).ok_or(RefreshError::Invalid)?;
         let session = self.p.sessions.find(id).await?.ok_or(RefreshError::Invalid)?;
-        if session.ended.is_some() { Err(RefreshError::SessionEnded) } else { Ok(session) }
+        match session.present(generation, self.p.toolkit.now(), &self.p.policy.session) {
+            RefreshDecision::Rotate(_) | RefreshDecision::Repeat(_) => Ok(session),
+            RefreshDecision::Reuse => Err(RefreshError::Invalid),
+            RefreshDecision::Ended | RefreshDecision::Expired => Err(RefreshError::SessionEnded),
+        }
     }
 
     /// The user's sessions, newest first; those that ran out of time are left out.

@@ -54,8 +54,6 @@ pub struct SenderSettings {
     pub concurrency: usize,
     /// How long a claim is held. A hand-over may take two thirds of it; the rest is for recording.
     pub lease: Duration,
-    /// How often an idle sender looks; never less often than every 500 ms.
-    pub poll: Duration,
     /// Whether the link of each message goes to the log: only where nobody else reads it and no mail leaves the machine.
     pub show_links: bool,
 }
@@ -104,11 +102,10 @@ impl MailSender {
             };
             let idle = async {
                 if sound {
-                    let at_most = self.settings.poll.min(LONGEST_POLL);
                     self.p
                         .toolkit
                         .wakeups
-                        .wait(&self.settings.owner, Wakeup::Mail, at_most)
+                        .wait(&self.settings.owner, Wakeup::Mail, LONGEST_POLL)
                         .await;
                 } else {
                     sleep(AFTER_FAILURE).await;

@@ -61,6 +61,14 @@ impl Tailer {
     /// # Errors
     /// When the log cannot be read or the publisher is away; nothing is passed over.
     pub async fn step(&mut self) -> Result<Pace, BackendError> {
+        if !self.publisher.has_audience() {
+            let heads = self.log.heads().await?;
+            // Whoever subscribed meanwhile may have read the log before these heads; whoever subscribes from now on reads it after.
+            if !self.publisher.has_audience() {
+                self.cursors = heads;
+                return Ok(Pace::Rest);
+            }
+        }
         let read = self.log.read(&self.cursors, BATCH).await?;
         if read.is_empty() {
             return Ok(Pace::Rest);
@@ -133,9 +141,28 @@ mod tests {
             .position
     }
 
+    fn followed() -> MockEventPublisher {
+        let mut publisher = MockEventPublisher::new();
+        publisher.expect_has_audience().return_const(true);
+        publisher
+    }
+
+    #[tokio::test]
+    async fn without_an_audience_it_keeps_to_the_heads_unless_one_comes_meanwhile() {
+        let (mut log, mut publisher) = (MockEventLog::new(), MockEventPublisher::new());
+        log.expect_heads().times(1).returning(|| Ok(heads(7)));
+        log.expect_heads().times(2).returning(|| Ok(heads(9)));
+        let mut answers = vec![false, false, false, true].into_iter();
+        publisher.expect_has_audience().times(4).returning(move || answers.next().unwrap());
+        log.expect_read().withf(|after, _| position_of(after, 0) == 9).times(1).returning(|_, _| Ok(Vec::new()));
+        let mut tailer = Tailer::begin(Arc::new(log), Arc::new(publisher), kit().toolkit).await.unwrap();
+        assert_eq!(tailer.step().await.unwrap(), Pace::Rest, "nobody follows: nothing is read");
+        assert_eq!(tailer.step().await.unwrap(), Pace::Rest, "somebody came between the looks: the log is read from where it was");
+    }
+
     #[tokio::test]
     async fn it_begins_at_the_heads_and_goes_on_after_what_it_published() {
-        let (mut log, mut publisher) = (MockEventLog::new(), MockEventPublisher::new());
+        let (mut log, mut publisher) = (MockEventLog::new(), followed());
         log.expect_heads().times(1).returning(|| Ok(heads(7)));
         log.expect_read()
             .withf(|after, _| position_of(after, 0) == 7 && after.len() == 16)
@@ -167,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_could_not_be_published_is_read_again() {
-        let (mut log, mut publisher) = (MockEventLog::new(), MockEventPublisher::new());
+        let (mut log, mut publisher) = (MockEventLog::new(), followed());
         log.expect_heads().returning(|| Ok(heads(0)));
         log.expect_read()
             .withf(|after, _| position_of(after, 0) == 0)
@@ -186,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_batch_is_followed_by_another_and_a_log_that_is_away_by_an_error() {
-        let (mut log, mut publisher) = (MockEventLog::new(), MockEventPublisher::new());
+        let (mut log, mut publisher) = (MockEventLog::new(), followed());
         log.expect_heads().returning(|| Ok(heads(0)));
         log.expect_read().times(1).returning(|_, limit| {
             Ok((1..=u64::from(limit))

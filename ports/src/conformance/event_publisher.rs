@@ -22,7 +22,8 @@ macro_rules! event_publisher_conformance {
                 delivers_every_event,
                 keeps_the_order_within_each_user,
                 publishes_to_nobody,
-                publishes_nothing
+                publishes_nothing,
+                tells_whether_anybody_follows
             ]
         );
     };
@@ -107,4 +108,13 @@ pub async fn publishes_nothing<P: EventPublisher, S: EventSubscriber>((publisher
     publisher.publish(&[]).await.expect("it is published");
     publisher.publish(&[event(1, 1)]).await.expect("it is published");
     assert_eq!(next(&mut subscription).await, Some(1));
+}
+
+/// Somebody follows from the subscription on until it is dropped; an adapter that cannot tell says yes throughout.
+pub async fn tells_whether_anybody_follows<P: EventPublisher, S: EventSubscriber>((publisher, subscriber): &(P, S)) {
+    let before = publisher.has_audience();
+    let subscription = subscribe(subscriber, 1);
+    assert!(publisher.has_audience(), "a subscription is an audience");
+    drop(subscription);
+    assert_eq!(publisher.has_audience(), before);
 }

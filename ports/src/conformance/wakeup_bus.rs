@@ -76,10 +76,10 @@ pub async fn wakes_every_waiter(bus: &dyn WakeupBus) {
 /// A worker looks once for all that came while it was busy.
 pub async fn wakes_once_for_many_wakes(bus: &dyn WakeupBus) {
     for _ in 0..1_000 {
-        bus.wake(Wakeup::Revoked);
+        bus.wake(Wakeup::Mail);
     }
-    assert!(woken(bus.wait("a", Wakeup::Revoked, LONG)).await);
-    assert!(asleep(bus, "a", Wakeup::Revoked).await);
+    assert!(woken(bus.wait("a", Wakeup::Mail, LONG)).await);
+    assert!(asleep(bus, "a", Wakeup::Mail).await);
 }
 
 /// One kind wakes nobody who waits for another.

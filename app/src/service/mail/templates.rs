@@ -54,7 +54,6 @@ built_in! {
     AlreadyRegistered "already_registered",
     ResetPassword "reset_password",
     PasswordChanged "password_changed",
-    Welcome "welcome",
 }
 
 /// What a message says, rendered.
@@ -459,12 +458,12 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_short_line_whatever_the_template_says() {
-        let folder = folder(&[("welcome.subject.txt", "Hi {{ name }}\nBcc: a@b.c\n\n{{ product }}")]);
+        let folder = folder(&[("password_changed.subject.txt", "Hi {{ name }}\nBcc: a@b.c\n\n{{ product }}")]);
         let templates = Templates::load(Some(folder.path()), "Shop").unwrap();
         let long = "x".repeat(500);
         let subject = |name| {
             templates
-                .render(MailTemplate::Welcome, "en", &values(MailTemplate::Welcome, Some(name)))
+                .render(MailTemplate::PasswordChanged, "en", &values(MailTemplate::PasswordChanged, Some(name)))
                 .unwrap()
                 .subject
         };
@@ -495,14 +494,14 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_with_its_line() {
-        let found = faults(&[("welcome.txt", "one\ntwo {% if %}\n"), ("verify_email.html", "{{ link")]);
+        let found = faults(&[("password_changed.txt", "one\ntwo {% if %}\n"), ("verify_email.html", "{{ link")]);
         let place: Vec<_> = found
             .iter()
             .map(|fault| (fault.file.to_str().unwrap(), fault.line))
             .collect();
-        assert_eq!(place, [("verify_email.html", Some(1)), ("welcome.txt", Some(2))]);
+        assert_eq!(place, [("password_changed.txt", Some(2)), ("verify_email.html", Some(1))]);
         assert!(
-            found[1].to_string().starts_with("welcome.txt:2: syntax error"),
+            found[0].to_string().starts_with("password_changed.txt:2: syntax error"),
             "{}",
             found[1]
         );
@@ -510,18 +509,18 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_found_at_the_start() {
-        let found = faults(&[("welcome.html", "<p>\n\n{{ nmae }}")]);
+        let found = faults(&[("password_changed.html", "<p>\n\n{{ nmae }}")]);
         assert_eq!((found.len(), found[0].line), (1, Some(3)), "{found:?}");
-        let found = faults(&[("welcome.txt", "{{ link }}")]);
-        assert_eq!(found.len(), 1, "a welcome carries no link");
+        let found = faults(&[("password_changed.txt", "{{ link }}")]);
+        assert_eq!(found.len(), 1, "a notice carries no link");
     }
 
     #[test]
     fn a_template_that_loses_its_link_or_all_text_is_refused() {
         let reason = |files: &[(&str, &str)]| faults(files)[0].reason.clone();
         assert!(reason(&[("verify_email.txt", "Hello")]).contains("{{ link }}"));
-        assert_eq!(reason(&[("welcome.subject.txt", " \n")]), "is empty");
-        assert!(reason(&[("wellcome.txt", "Hello")]).contains("welcome"));
+        assert_eq!(reason(&[("password_changed.subject.txt", " \n")]), "is empty");
+        assert!(reason(&[("pasword_changed.txt", "Hello")]).contains("password_changed"));
         let missing = Templates::load(Some(Path::new("/nonexistent/templates")), "Shop").unwrap_err();
         assert!(
             missing

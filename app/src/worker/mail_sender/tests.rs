@@ -98,7 +98,6 @@ impl World {
             owner: "node-1".to_owned(),
             concurrency,
             lease: LEASE,
-            poll: Duration::from_secs(9),
             show_links: false,
         };
         (MailSender::new(parts, settings), self.settled, self.mails)
