@@ -271,11 +271,16 @@ pub async fn migrate_down(config: &Config, steps: u32) -> Result<Vec<String>, Co
     Ok(migration::down(db.writer(), steps).await?)
 }
 
-/// Which migrations are applied.
+/// Which migrations are applied. None in an SQLite file that is not there: asking does not make it.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn migration_status(config: &Config) -> Result<Status, ComposeError> {
+    if let DatabaseEngine::Sqlite(path) = config.database.url.engine()
+        && std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        return Ok(Status::of_nothing());
+    }
     let db = connect(config).await?;
     Ok(migration::status(db.writer()).await?)
 }

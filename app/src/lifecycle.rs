@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a task that was cut off may take to be dropped.
+/// How long a task that was cut off may take to be dropped, at most; it is a part of the time that ending may take.
 const LAST_MOMENT: Duration = Duration::from_millis(250);
 
 /// How far the process is on its way out.
@@ -156,18 +156,20 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits until draining begins, then until every task has ended, at most `grace` long; then cuts the rest.
+    /// Waits until draining begins, then until every task has ended; what has not shortly before the end of `grace` is
+    /// cut, so that it is over by then.
     pub async fn wait(&self, grace: Duration) -> Ending {
+        let last_moment = LAST_MOMENT.min(grace / 4);
         self.shutdown.draining().await;
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => return Ending::Clean,
             () = self.shutdown.stopped() => {}
-            () = tokio::time::sleep(grace) => {}
+            () = tokio::time::sleep(grace - last_moment) => {}
         }
         let left = self.tasks.len();
         self.shutdown.stop();
-        if tokio::time::timeout(LAST_MOMENT, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(last_moment, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "tasks that hold a thread were left behind");
         }
         if left == 0 { Ending::Clean } else { Ending::Cut(left) }
@@ -218,6 +220,25 @@ mod tests {
         assert_eq!(life.wait(Duration::from_millis(20)).await, Ending::Cut(1));
         assert_eq!(life.running(), 0);
         assert_eq!(life.shutdown().stage(), Stage::Stopped);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_task_that_cannot_be_cut_does_not_prolong_the_end() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (begun, holds) = tokio::sync::oneshot::channel();
+        let life = Lifecycle::new();
+        life.spawn("holds a thread", async move {
+            let _ = begun.send(());
+            let _ = held.recv();
+        });
+        holds.await.unwrap();
+        let grace = Duration::from_secs(1);
+        let started = tokio::time::Instant::now();
+        life.shutdown().drain();
+        assert_eq!(life.wait(grace).await, Ending::Cut(1));
+        let took = started.elapsed();
+        assert!(took < grace + LAST_MOMENT / 2, "{took:?}");
+        drop(release);
     }
 
     #[tokio::test]

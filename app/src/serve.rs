@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openapi::{BackendStatsBody, WorkerStatsBody};
 use poem::http::Method;
@@ -18,11 +19,16 @@ use crate::config::{Config, PublicUrl, Secret, is_loopback};
 use crate::edge::{self, EdgeConfig};
 use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
-use crate::http::layer::{self, EdgePolicy, RouteTable};
+use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
 use crate::http::{accounts, admin, events, files, keys, mail, me, pages, sessions, system};
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
+
+/// Of the time that stopping may take, the part that is kept for closing the database; a quarter when that is less.
+const CLOSING: Duration = Duration::from_secs(2);
+/// What anybody may send without a token: the longest passwords and addresses have a few kilobytes, escaped.
+const PUBLIC_BODY: u64 = 16 * 1024;
 
 /// Serves the API, and works unless told otherwise, until a signal ends it.
 ///
@@ -165,11 +171,12 @@ impl Server {
         }
     }
 
-    /// Waits for a signal, drains, and folds the database together.
+    /// Waits for a signal, drains, and folds the database together, all within the time that stopping may take.
     async fn end(self, config: &Config, lifecycle: &Lifecycle) -> std::io::Result<ExitCode> {
-        let ending = lifecycle.wait(config.http.shutdown_timeout).await;
+        let closing = CLOSING.min(config.http.shutdown_timeout / 4);
+        let ending = lifecycle.wait(config.http.shutdown_timeout - closing).await;
         // A connection that is still in use must not hold the end up.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.ports.close()).await;
+        let _ = tokio::time::timeout(closing, self.ports.close()).await;
         match ending {
             Ending::Clean => tracing::info!("stopped"),
             Ending::Cut(tasks) => tracing::warn!(tasks, "stopped at the deadline with work unfinished"),
@@ -217,16 +224,22 @@ fn front(config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecy
     }
     let ids = Arc::clone(&ports.toolkit.ids);
     let mut policy = EdgePolicy::new(table, move || ids.next());
-    let (json, upload) = (config.http.max_json_bytes, upload_limit(config));
-    policy.body_limit = Arc::new(move |method, route| match (method, route) {
-        (&Method::POST, "/v1/files") => upload,
-        (&Method::POST, "/v1/events/batch") => events::BATCH_BODY_LIMIT.max(json),
-        _ => json,
-    });
+    policy.body_limit = body_limit(config.http.max_json_bytes, upload_limit(config));
     policy.trusted_proxies = config.http.trusted_proxies.clone();
     policy.cors_origins = config.http.cors_origins.clone();
     policy.observer = Some(Arc::new(move |answered| counters.count(answered)));
     layer::stack(endpoint, policy)
+}
+
+/// The largest bodies, by who may send them and where.
+fn body_limit(json: u64, upload: u64) -> BodyLimit {
+    Arc::new(move |method, route| match (method, route) {
+        (&Method::POST, "/v1/files") => upload,
+        (&Method::POST, "/v1/events/batch") => events::BATCH_BODY_LIMIT.max(json),
+        (_, "/v1/admin/setup") => PUBLIC_BODY.min(json),
+        (_, route) if route.starts_with("/v1/auth/") || pages::PATHS.contains(&route) => PUBLIC_BODY.min(json),
+        _ => json,
+    })
 }
 
 /// The largest file of any plan, and room for the frame of a form around it; the plan's own limit is kept by the service.
@@ -236,7 +249,9 @@ fn upload_limit(config: &Config) -> u64 {
 }
 
 fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
-    let idempotency = Arc::new(Idempotency::new(Arc::clone(&ports.idempotency), Arc::clone(&ports.toolkit.clock)));
+    let (idempotency, releaser) = Idempotency::new(Arc::clone(&ports.idempotency), Arc::clone(&ports.toolkit.clock));
+    lifecycle.spawn("idempotency keys", releaser);
+    let idempotency = Arc::new(idempotency);
     (
         accounts::AccountsApi { accounts: Arc::clone(&services.accounts) },
         sessions::SessionsApi { sessions: Arc::clone(&services.sessions), gate: Arc::clone(&services.gate) },
@@ -301,4 +316,44 @@ fn spawn_ops(listener: TcpListener, config: &Config, ports: &Ports, services: &S
             tracing::error!(%error, "the operations listener failed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_needs_no_token_sends_little() {
+        let limit = body_limit(1_000_000, 5_000_000);
+        for (method, route, most) in [
+            (Method::POST, "/v1/auth/login", PUBLIC_BODY),
+            (Method::POST, "/v1/auth/password/reset", PUBLIC_BODY),
+            (Method::POST, "/v1/admin/setup", PUBLIC_BODY),
+            (Method::POST, "/setup", PUBLIC_BODY),
+            (Method::POST, "/verify", PUBLIC_BODY),
+            (Method::POST, "/v1/files", 5_000_000),
+            (Method::GET, "/v1/files", 1_000_000),
+            (Method::POST, "/v1/events", 1_000_000),
+            (Method::POST, "/v1/events/batch", events::BATCH_BODY_LIMIT),
+            (Method::POST, "", 1_000_000),
+        ] {
+            assert_eq!(limit(&method, route), most, "{method} {route}");
+        }
+        assert_eq!(body_limit(1_000, 1_000)(&Method::POST, "/v1/auth/login"), 1_000);
+    }
+
+    #[test]
+    fn every_route_that_needs_no_token_is_among_them() {
+        let document: serde_json::Value = serde_json::from_str(crate::http::document::document()).unwrap();
+        let limit = body_limit(1_000_000, 1_000_000);
+        let mut public = 0;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let post = &operations["post"];
+            if post["security"].as_array().is_some_and(Vec::is_empty) && post.get("requestBody").is_some() {
+                public += 1;
+                assert_eq!(limit(&Method::POST, path), PUBLIC_BODY, "{path}");
+            }
+        }
+        assert!(public >= 6, "{public}");
+    }
 }

@@ -10,7 +10,7 @@ use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
 use openapi::WorkerStatsBody;
-use ports::{BackendError, Clock, EffectsError};
+use ports::{BackendError, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -29,6 +29,7 @@ use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::HandlerWorker;
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
+use crate::worker::pruner::{Pruner, PrunerParts};
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
@@ -36,10 +37,6 @@ use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
-/// How often what is over is removed.
-const PRUNE: Duration = Duration::from_secs(60);
-/// Rows that are removed in one step: small enough to hold no lock for long.
-const PRUNE_ROWS: u32 = 1_000;
 
 /// The services of a process.
 #[derive(Debug)]
@@ -78,11 +75,7 @@ impl Services {
             access_ttl: config.auth.access_token_ttl,
             issuer: ports.issuer_name.clone(),
             audience: ports.audience.clone(),
-            session: SessionPolicy {
-                idle: config.auth.session_idle_ttl,
-                absolute: config.auth.session_ttl,
-                grace: config.auth.refresh_grace,
-            },
+            session: session_policy(config),
         };
         let gate = Arc::new(Gate::new(
             Arc::clone(&ports.verifier),
@@ -177,6 +170,14 @@ impl Services {
             }
         }
         Ok(())
+    }
+}
+
+fn session_policy(config: &Config) -> SessionPolicy {
+    SessionPolicy {
+        idle: config.auth.session_idle_ttl,
+        absolute: config.auth.session_ttl,
+        grace: config.auth.refresh_grace,
     }
 }
 
@@ -278,27 +279,20 @@ async fn pause(time: Duration, shutdown: &Shutdown) -> bool {
     }
 }
 
-/// Removes what is over: tokens, revocations, kept answers, old counts.
-pub fn prune(ports: &Ports, lifecycle: &Lifecycle) {
-    let (tokens, revocations) = (Arc::clone(&ports.one_time_tokens), Arc::clone(&ports.revocations));
-    let (answers, sign_ins) = (Arc::clone(&ports.idempotency), Arc::clone(&ports.sign_ins));
-    let (clock, shutdown): (Arc<dyn Clock>, Shutdown) = (Arc::clone(&ports.toolkit.clock), lifecycle.shutdown());
-    lifecycle.spawn("prune", async move {
-        let day = Duration::from_secs(86_400);
-        while pause(PRUNE, &shutdown).await {
-            let now = clock.now();
-            let done = [
-                // A verification token must answer 204 again within its life, and a day more tells a late click from a forged one.
-                tokens.prune(now.minus(day), PRUNE_ROWS).await,
-                revocations.prune(now, PRUNE_ROWS).await,
-                answers.prune(now.minus(crate::http::idempotency::KEEP), PRUNE_ROWS).await,
-                sign_ins.prune(now.minus(day * 31), PRUNE_ROWS).await,
-            ];
-            for error in done.into_iter().filter_map(Result::err) {
-                tracing::warn!(%error, "what is over cannot be removed");
-            }
-        }
+/// Removes what is over.
+pub fn prune(ports: &Ports, config: &Config, lifecycle: &Lifecycle) {
+    let pruner = Pruner::new(PrunerParts {
+        tokens: Arc::clone(&ports.one_time_tokens),
+        registrations: Arc::clone(&ports.registrations),
+        sessions: Arc::clone(&ports.sessions),
+        revocations: Arc::clone(&ports.revocations),
+        answers: Arc::clone(&ports.idempotency),
+        sign_ins: Arc::clone(&ports.sign_ins),
+        cursors: Arc::clone(&ports.cursors),
+        clock: Arc::clone(&ports.toolkit.clock),
+        policy: session_policy(config),
     });
+    lifecycle.spawn("prune", pruner.run(lifecycle.shutdown()));
 }
 
 /// Follows the log for the live streams of this process. To be done before the first stream is served.
@@ -344,7 +338,7 @@ impl Workers {
 pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) -> Workers {
     let owner = ports.toolkit.id().to_string();
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let usage = Arc::new(UsageHandler::new(Arc::clone(&ports.usage), config.events.client_prefix.clone()));
+    let usage = Arc::new(UsageHandler::new(Arc::clone(&ports.usage), Arc::clone(&ports.toolkit.clock), config.events.client_prefix.clone()));
     let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
     let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
     let workers = Workers { sequencer: sequencer.counters(), handlers: vec![usage.counters()], mails: Arc::clone(&services.mails) };
@@ -353,7 +347,7 @@ pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lif
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));
-    prune(ports, lifecycle);
+    prune(ports, config, lifecycle);
     workers
 }
 

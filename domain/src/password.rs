@@ -140,6 +140,18 @@ pub struct PasswordRecord {
     pub hash: String,
 }
 
+impl PasswordRecord {
+    /// A record that no password matches: of a user who has yet to choose one by mail.
+    pub fn unusable() -> Self {
+        Self {
+            scheme: "none".to_owned(),
+            cost: 0,
+            pepper_id: String::new(),
+            hash: String::new(),
+        }
+    }
+}
+
 impl fmt::Debug for PasswordRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PasswordRecord")

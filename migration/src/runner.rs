@@ -22,6 +22,19 @@ pub struct Status {
     pub unknown: Vec<String>,
 }
 
+impl Status {
+    /// The status of a database that is not there yet.
+    pub fn of_nothing() -> Self {
+        Self {
+            pending: Migrator::migrations()
+                .iter()
+                .map(|migration| migration.name().to_owned())
+                .collect(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Applies what is pending and gives its names; waits for another process that migrates. Changes nothing when nothing is pending, or when the schema no longer serves this binary.
 ///
 /// `db` must be able to write; on SQLite, the writer.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use migration::sea_orm_migration::sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
 };
-use migration::{MigrateError, VERSION, check_compatibility, down, migrate, status};
+use migration::{MigrateError, Status, VERSION, check_compatibility, down, migrate, status};
 
 /// A database of its own.
 struct Fresh {
@@ -88,6 +88,7 @@ async fn up_down_up(fresh: Fresh) {
     let db = fresh.connect().await;
     let before = status(&db).await.expect("status of an empty database");
     assert!(before.applied.is_empty() && !before.pending.is_empty() && before.unknown.is_empty());
+    assert_eq!(before, Status::of_nothing());
     assert!(tables(&db).await.is_empty(), "asking for the status makes nothing");
     assert!(matches!(
         check_compatibility(&db, VERSION).await,

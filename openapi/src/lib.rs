@@ -1,5 +1,7 @@
 //! The contract: the wire bodies of Plinth's HTTP interface.
 mod accounts;
+#[cfg(feature = "client")]
+mod client;
 mod events;
 mod sessions;
 mod mail;
@@ -10,6 +12,8 @@ mod problem;
 mod time;
 
 pub use accounts::*;
+#[cfg(feature = "client")]
+pub use client::*;
 pub use events::*;
 pub use sessions::*;
 pub use mail::*;

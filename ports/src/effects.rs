@@ -4,6 +4,7 @@ use domain::event::Event;
 use domain::id::{EventId, UserId};
 use domain::mail::NewMail;
 use domain::session::Revocation;
+use domain::time::Timestamp;
 use domain::token::OneTimeToken;
 
 use crate::BackendError;
@@ -18,6 +19,8 @@ pub struct Effects {
     pub events: Vec<Event>,
     /// Messages for the ledger. One whose bounds are passed is left out silently, together with the token at the same index of nothing else: see [`NewMail::limited`].
     pub mails: Vec<NewMail>,
+    /// Messages that only cost: an adapter MUST do for each what it does for a limited message, and MUST NOT write it. So an address that nobody has is answered as slowly as a known one.
+    pub decoy_mails: Vec<NewMail>,
     /// One-time tokens.
     pub tokens: Vec<OneTimeToken>,
     /// Revocations of access tokens.
@@ -64,6 +67,8 @@ pub struct InboxMark {
     pub group: String,
     /// The event that it handled.
     pub event_id: EventId,
+    /// When: a mark stays for a while after the group's cursor has passed the event. See [`CursorStore::prune_inbox`](crate::CursorStore::prune_inbox).
+    pub at: Timestamp,
 }
 
 /// Why the effects of a change were refused; the change was not made either.

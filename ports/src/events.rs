@@ -94,4 +94,8 @@ pub trait CursorStore: Send + Sync + 'static {
 
     /// Gives the leases back.
     async fn release(&self, group: &str, owner: &str) -> Result<(), BackendError>;
+
+    /// Removes inbox marks that were made before `before` and whose event the group's cursor has passed, at most `limit`; gives how many.
+    /// MUST NOT remove a mark that the cursor has not passed: the event comes again. `before` leaves room for a worker that lost its lease and does not know it yet.
+    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 }

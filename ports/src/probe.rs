@@ -15,6 +15,9 @@ pub trait Probe: Send + Sync + 'static {
     /// Uses the backend in the cheapest way that proves it answers.
     async fn check(&self) -> Result<(), BackendError>;
 
+    /// Whether the schema behind it, as it is now, serves a binary of this version; true for backends without one. A newer node may have contracted it since this process began.
+    async fn schema(&self) -> Result<bool, BackendError>;
+
     /// The pool behind it, for backends that have one.
     fn pool(&self) -> Option<PoolStats>;
 }

@@ -3,29 +3,53 @@
 use async_trait::async_trait;
 use domain::id::{SessionId, UserId};
 use domain::page::{Page, PageRequest};
-use domain::session::{Revocation, Session};
+use domain::password::PasswordRecord;
+use domain::session::{Revocation, Session, SessionPolicy};
 use domain::time::Timestamp;
 
 use crate::{BackendError, Effects, EffectsError, SessionEnding};
+
+/// Before which moments sessions are over by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionHorizon {
+    /// One that was last used then or earlier is over.
+    pub used: Timestamp,
+    /// One that was made then or earlier is over, however much it is used.
+    pub created: Timestamp,
+}
+
+impl SessionHorizon {
+    /// The horizon of sessions of that policy at `now`: what [`Session::expires_at`] tells of each one.
+    pub fn at(now: Timestamp, policy: &SessionPolicy) -> Self {
+        Self {
+            used: now.minus(policy.idle),
+            created: now.minus(policy.absolute),
+        }
+    }
+}
 
 /// Sessions.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait SessionRepository: Send + Sync + 'static {
-    /// Stores a new session. MUST be refused as [`InsertSessionError::UserGone`] when the user is missing or disabled at that moment.
-    async fn insert(&self, session: &Session, effects: &Effects) -> Result<(), InsertSessionError>;
+    /// Stores a new session. MUST be refused as [`InsertSessionError::UserGone`] when the user is missing or disabled at that moment, and as
+    /// [`InsertSessionError::PasswordChanged`] when the user's password is no longer the one that was proven: proving takes long, and a reset in between ends the sessions that it sees.
+    async fn insert(&self, session: &Session, proven: &PasswordRecord, effects: &Effects) -> Result<(), InsertSessionError>;
 
     /// The session of that id, ended or not. MUST give back every field as it was stored.
     async fn find(&self, id: SessionId) -> Result<Option<Session>, BackendError>;
 
-    /// The user's sessions that have not ended, newest first.
-    async fn list(&self, user: UserId, page: &PageRequest) -> Result<Page<Session>, BackendError>;
+    /// The user's sessions that have not ended and are not over by themselves, newest first. A page that has a next one MUST be full.
+    async fn list(&self, user: UserId, horizon: &SessionHorizon, page: &PageRequest) -> Result<Page<Session>, BackendError>;
 
     /// Moves a session one refresh generation on and sets `last_used_at` and `rotated_at` to `at`. Of many callers with the same `from` exactly one MUST succeed.
     async fn advance(&self, id: SessionId, from: u32, at: Timestamp, effects: &Effects) -> Result<(), AdvanceSessionError>;
 
     /// Ends sessions of the user that have not ended, writes a revocation for each, and gives how many. When there was none, MUST write nothing, the effects neither.
     async fn end(&self, user: UserId, ending: &SessionEnding, at: Timestamp, effects: &Effects) -> Result<u64, EffectsError>;
+
+    /// Removes sessions that ended before `ended_before` and those that were over by themselves, at most `limit`; gives how many. MUST NOT remove any other.
+    async fn prune(&self, horizon: &SessionHorizon, ended_before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 }
 
 /// Why a session was not stored.
@@ -34,6 +58,9 @@ pub enum InsertSessionError {
     /// The user is missing or disabled.
     #[error("the user is gone or disabled")]
     UserGone,
+    /// The user has another password, or another hash of it, than the one that was proven.
+    #[error("the password has changed since it was proven")]
+    PasswordChanged,
     /// The effects were refused.
     #[error(transparent)]
     Effects(#[from] EffectsError),

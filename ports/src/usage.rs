@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use domain::id::UserId;
 use domain::time::Timestamp;
 
-use crate::{BackendError, Effects, EffectsError};
+use crate::{BackendError, InboxMark};
 
 /// One figure of a user in a month.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,26 @@ pub struct UsageFigure {
     pub amount: u64,
 }
 
+/// What one event adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageEntry {
+    /// Whose it is.
+    pub user: UserId,
+    /// The figures are added to the month of this moment.
+    pub at: Timestamp,
+    /// What is added; nothing for an event that only gets its mark.
+    pub figures: Vec<UsageFigure>,
+    /// The mark of the event.
+    pub mark: InboxMark,
+}
+
 /// What users did, by calendar month in UTC.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait UsageRepository: Send + Sync + 'static {
-    /// Adds figures to the month of `at`, with the handler's inbox mark in `effects`. MUST add nothing when the mark is there already.
-    async fn add(&self, user: UserId, at: Timestamp, figures: &[UsageFigure], effects: &Effects) -> Result<(), EffectsError>;
+    /// Adds the figures of all entries, each with its mark, in one transaction: all or nothing. An entry whose mark is there already (or came before in this call) MUST add nothing.
+    /// Tells of each entry, in their order, whether it was added now.
+    async fn add_many(&self, entries: &[UsageEntry]) -> Result<Vec<bool>, BackendError>;
 
     /// The figures of the month of `at`, by meter.
     async fn get(&self, user: UserId, at: Timestamp) -> Result<Vec<UsageFigure>, BackendError>;

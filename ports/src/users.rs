@@ -66,6 +66,7 @@ pub trait UserRepository: Send + Sync + 'static {
     async fn insert(&self, user: &User, first_admin: Option<TokenHash>, effects: &Effects) -> Result<(), InsertUserError>;
 
     /// Stores a changed user. MUST refuse when the stored version is not the one that was read, or the token cannot be redeemed, and then write nothing. Each ended session MUST get its revocation.
+    /// When the password hash changes, the user's live tokens that reset a password MUST become void: a mail that lies about must not undo the change.
     /// A live address conflict is refused as [`UpdateUserError::EmailTaken`]. Ending the last enabled administrator (disabling or demoting) MUST be refused as [`UpdateUserError::LastAdmin`].
     async fn update(&self, update: &UserUpdate, effects: &Effects) -> Result<(), UpdateUserError>;
 }
@@ -126,6 +127,9 @@ pub trait RegistrationRepository: Send + Sync + 'static {
     /// Makes the user out of a registration: stores it, marks the registration, uses up the token, and voids the other registrations of the address with their tokens.
     /// MUST be refused when the registration was completed or voided or the address is taken.
     async fn complete(&self, completion: &RegistrationCompletion, effects: &Effects) -> Result<(), CompleteRegistrationError>;
+
+    /// Removes registrations that were over before `before`, completed or not, at most `limit`; gives how many.
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 }
 
 /// A registration that becomes a user.
@@ -135,6 +139,8 @@ pub struct RegistrationCompletion {
     pub registration: RegistrationId,
     /// The token that proved the address.
     pub token: TokenHash,
+    /// Refuse when another registration of the address can still be completed: the token proves the mailbox, and does not tell whose password it is.
+    pub alone: bool,
     /// The user to be.
     pub user: User,
     /// When.
@@ -147,6 +153,9 @@ pub enum CompleteRegistrationError {
     /// It became one before.
     #[error("the registration was completed before")]
     AlreadyCompleted,
+    /// Another registration of the address can still be completed, and `alone` was asked for; nothing was written.
+    #[error("another registration of the address can still be completed")]
+    Contested,
     /// It is void, over or unknown, its token is no longer live, or the address has an account.
     #[error("the registration can no longer be completed")]
     Gone,

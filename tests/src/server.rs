@@ -76,9 +76,9 @@ impl Setup {
         Self::of("serve")
     }
 
-    /// `plinth worker`: workers alone.
+    /// `plinth worker`: workers alone. Links of its mails name no server of the test; their tokens do all the same.
     pub fn worker() -> Self {
-        Self::of("worker")
+        Self::of("worker").env("PLINTH_PUBLIC_URL", "http://127.0.0.1:8080")
     }
 
     fn of(command: &'static str) -> Self {
@@ -193,14 +193,19 @@ impl PlinthBinary {
         Setup::serve().start().await
     }
 
-    /// Workers beside `self`: same data folder, same environment.
+    /// Workers beside `self`: same data folder, same environment, links to this server.
     pub async fn worker(&self) -> Self {
         let command = Setup {
             command: "worker",
             arguments: Vec::new(),
             ..self.setup.clone()
         };
-        command.data_dir(&self.data_dir).start().await
+        // It cannot know by itself which port the server took, and its mails need the address.
+        command
+            .data_dir(&self.data_dir)
+            .env("PLINTH_PUBLIC_URL", self.http())
+            .start()
+            .await
     }
 
     /// The address of the API, `http://127.0.0.1:PORT`.

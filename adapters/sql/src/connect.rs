@@ -1,6 +1,7 @@
 //! Connections: one pool on PostgreSQL; on SQLite one writer and several readers.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +65,10 @@ pub struct DatabaseOptions {
     pub busy_timeout: Duration,
     /// SQLite: when it waits for the disk.
     pub synchronous: Synchronous,
-    /// PostgreSQL: a statement that runs for longer is cancelled, and its call fails as temporary.
+    /// PostgreSQL: a statement that runs for longer is cancelled, and its call fails as temporary. The revocation feed looks back for 30 s, and a row that commits later than that is missed: a transaction must not come near it. Migrations lift this and the next.
     pub statement_timeout: Option<Duration>,
+    /// PostgreSQL: a statement that waits for a lock for longer is cancelled, and its call fails as temporary.
+    pub lock_timeout: Option<Duration>,
 }
 
 impl DatabaseOptions {
@@ -79,7 +82,8 @@ impl DatabaseOptions {
             max_lifetime: Duration::from_secs(1_800),
             busy_timeout: Duration::from_secs(5),
             synchronous: Synchronous::Full,
-            statement_timeout: Some(Duration::from_secs(30)),
+            statement_timeout: Some(Duration::from_secs(5)),
+            lock_timeout: Some(Duration::from_secs(3)),
         }
     }
 }
@@ -138,7 +142,7 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Connects. An SQLite file is made when it is missing (its folder is not) and brought into WAL mode.
+    /// Connects. An SQLite file is made when it is missing (its folder is not), for its owner only, and brought into WAL mode.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -163,6 +167,7 @@ impl Database {
             Synchronous::Full => SqliteSynchronous::Full,
             Synchronous::Normal => SqliteSynchronous::Normal,
         };
+        make_private(base.get_filename()).await;
         // The mode stays in the file, so readers need not set it; the writer is opened first.
         let for_writing = base
             .clone()
@@ -209,8 +214,13 @@ impl Database {
         if connect.get_application_name().is_none() {
             connect = connect.application_name("plinth");
         }
-        if let Some(timeout) = options.statement_timeout {
-            connect = connect.options([("statement_timeout", timeout.as_millis().to_string())]);
+        for (setting, timeout) in [
+            ("statement_timeout", options.statement_timeout),
+            ("lock_timeout", options.lock_timeout),
+        ] {
+            if let Some(timeout) = timeout {
+                connect = connect.options([(setting, timeout.as_millis().to_string())]);
+            }
         }
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
@@ -305,6 +315,13 @@ impl Database {
             }
         }
     }
+}
+
+/// Makes a missing file, readable by its owner only, since it holds addresses and hashes; SQLite gives the files beside it the same rights.
+/// What stands in the way of making it stands in the way of opening it, and SQLite says it then.
+async fn make_private(file: &Path) {
+    let mut options = tokio::fs::OpenOptions::new();
+    let _made_or_there = options.create_new(true).write(true).mode(0o600).open(file).await;
 }
 
 async fn open_writer(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, ConnectError> {

@@ -103,4 +103,19 @@ impl CursorStore for SqlCursorStore {
         .await?;
         Ok(())
     }
+
+    async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError> {
+        let lock = match self.db.dialect() {
+            Dialect::Postgres => " FOR UPDATE OF i SKIP LOCKED",
+            Dialect::Sqlite => "",
+        };
+        let sql = format!(
+            "DELETE FROM inbox WHERE (group_name, event_id) IN (SELECT i.group_name, i.event_id FROM inbox i \
+             JOIN event_log l ON l.event_id = i.event_id \
+             JOIN cursors c ON c.group_name = i.group_name AND c.shard = l.shard AND c.position >= l.position \
+             WHERE i.at < $1 ORDER BY i.at LIMIT $2{lock})"
+        );
+        let values = vec![before.micros().into(), i64::from(limit).into()];
+        execute(self.db.writer(), "inbox.prune", &sql, values).await
+    }
 }

@@ -17,11 +17,20 @@ use crate::row::{Hold, bigint, execute, hold, placeholders};
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 3_600_000_000;
 
+/// How many messages there may be in the last minute and in the last hour, for one more to be written.
+type Bounds = (i64, i64);
+
+const BOUNDS: Bounds = (1, 5);
+
+/// No count is below zero: the statement looks at both and then writes nothing, in the time that it takes with [`BOUNDS`].
+const NEVER: Bounds = (1, 0);
+
 /// A change without effects needs no transaction of its own.
 pub(crate) fn is_empty(effects: &Effects) -> bool {
     let Effects {
         events,
         mails,
+        decoy_mails,
         tokens,
         revocations,
         answer,
@@ -29,6 +38,7 @@ pub(crate) fn is_empty(effects: &Effects) -> bool {
     } = effects;
     events.is_empty()
         && mails.is_empty()
+        && decoy_mails.is_empty()
         && tokens.is_empty()
         && revocations.is_empty()
         && answer.is_none()
@@ -47,7 +57,10 @@ pub(crate) async fn write_effects(db: &Database, tx: &WriteTransaction, effects:
     }
     write_tokens(tx, &effects.tokens).await?;
     for mail in &effects.mails {
-        write_mail(tx, mail).await?;
+        write_mail(tx, mail, mail.limited.then_some(BOUNDS)).await?;
+    }
+    for mail in &effects.decoy_mails {
+        write_mail(tx, mail, Some(NEVER)).await?;
     }
     write_revocations(tx, &effects.revocations).await?;
     if !effects.events.is_empty() {
@@ -57,8 +70,12 @@ pub(crate) async fn write_effects(db: &Database, tx: &WriteTransaction, effects:
 }
 
 async fn write_mark(tx: &WriteTransaction, mark: &InboxMark) -> Result<(), EffectsError> {
-    let sql = "INSERT INTO inbox (group_name, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    let values = vec![mark.group.as_str().into(), mark.event_id.uuid().into()];
+    let sql = "INSERT INTO inbox (group_name, event_id, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let values = vec![
+        mark.group.as_str().into(),
+        mark.event_id.uuid().into(),
+        mark.at.micros().into(),
+    ];
     match execute(tx.conn(), "effects.inbox", sql, values).await? {
         0 => Err(EffectsError::AlreadyHandled),
         _ => Ok(()),
@@ -118,7 +135,7 @@ fn token_values(token: &OneTimeToken) -> [Value; 9] {
     ]
 }
 
-async fn write_mail(tx: &WriteTransaction, mail: &NewMail) -> Result<(), BackendError> {
+async fn write_mail(tx: &WriteTransaction, mail: &NewMail, bounds: Option<Bounds>) -> Result<(), BackendError> {
     let operation = "effects.mails";
     let data = serde_json::to_string(&mail.data).map_err(|error| BackendError::permanent(ADAPTER, operation, error))?;
     let created_at = mail.created_at.micros();
@@ -138,7 +155,7 @@ async fn write_mail(tx: &WriteTransaction, mail: &NewMail) -> Result<(), Backend
         created_at, request_id, next_attempt_at, attempts) \
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, 0"
         .to_owned();
-    if mail.limited {
+    if let Some((a_minute, an_hour)) = bounds {
         // Two requests at once would each see the other's message not yet there.
         hold(
             tx,
@@ -147,12 +164,14 @@ async fn write_mail(tx: &WriteTransaction, mail: &NewMail) -> Result<(), Backend
         )
         .await?;
         sql.push_str(
-            " WHERE (SELECT count(*) FROM mails WHERE recipient = $3 AND template = $4 AND created_at > $11) < 1 \
-              AND (SELECT count(*) FROM mails WHERE recipient = $3 AND template = $4 AND created_at > $12) < 5",
+            " WHERE (SELECT count(*) FROM mails WHERE recipient = $3 AND template = $4 AND created_at > $11) < $13 \
+              AND (SELECT count(*) FROM mails WHERE recipient = $3 AND template = $4 AND created_at > $12) < $14",
         );
         values.extend([
             created_at.saturating_sub(MINUTE).into(),
             created_at.saturating_sub(HOUR).into(),
+            a_minute.into(),
+            an_hour.into(),
         ]);
     }
     execute(tx.conn(), operation, &sql, values).await?;

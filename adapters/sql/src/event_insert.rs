@@ -153,7 +153,7 @@ fn shard(event: &Event) -> i16 {
 }
 
 /// Cuts a slice into pieces of the [`WIDTHS`], in order.
-fn in_widths<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(crate) fn in_widths<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let width = WIDTHS.into_iter().find(|width| *width <= rest.len())?;
         let (piece, after) = rest.split_at(width);

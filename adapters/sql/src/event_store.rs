@@ -59,12 +59,18 @@ fn has_only_events(effects: &Effects) -> bool {
     let Effects {
         events: _,
         mails,
+        decoy_mails,
         tokens,
         revocations,
         answer,
         inbox,
     } = effects;
-    mails.is_empty() && tokens.is_empty() && revocations.is_empty() && answer.is_none() && inbox.is_none()
+    mails.is_empty()
+        && decoy_mails.is_empty()
+        && tokens.is_empty()
+        && revocations.is_empty()
+        && answer.is_none()
+        && inbox.is_none()
 }
 
 /// On PostgreSQL a chosen id that is there already would fail the whole statement, and so hold up all who were gathered with it.

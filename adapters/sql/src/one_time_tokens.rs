@@ -126,3 +126,18 @@ pub(crate) async fn redeem(
     execute(tx.conn(), "one_time_tokens.void", sql, values).await?;
     Ok(true)
 }
+
+/// Voids the user's live tokens that reset a password.
+pub(crate) async fn void_resets(tx: &WriteTransaction, user: UserId, at: Timestamp) -> Result<(), BackendError> {
+    let (kind, id) = subject_columns(TokenSubject::User(user));
+    let sql = "UPDATE one_time_tokens SET voided_at = $1 \
+        WHERE subject_id = $2 AND subject_kind = $3 AND purpose = $4 AND used_at IS NULL AND voided_at IS NULL";
+    let values = vec![
+        at.micros().into(),
+        id.into(),
+        kind.into(),
+        TokenPurpose::ResetPassword.as_str().into(),
+    ];
+    execute(tx.conn(), "one_time_tokens.void_resets", sql, values).await?;
+    Ok(())
+}

@@ -1,11 +1,15 @@
-//! Whether the database answers, and its pool.
+//! Whether the database answers, whether its schema serves this binary, and its pool.
 
 use async_trait::async_trait;
 use domain::stats::PoolStats;
 use ports::{BackendError, Probe};
 
 use crate::connect::Database;
+use crate::error::{ADAPTER, corrupt};
 use crate::row::fetch_one;
+
+/// The version of this binary: all members of the workspace share one.
+const BINARY: &str = env!("CARGO_PKG_VERSION");
 
 /// The database as a dependency.
 #[derive(Debug, Clone)]
@@ -38,7 +42,39 @@ impl Probe for SqlProbe {
         .map(|_| ())
     }
 
+    async fn schema(&self) -> Result<bool, BackendError> {
+        let operation = "probe.schema";
+        let sql = "SELECT oldest_binary FROM installation";
+        let row = fetch_one(self.db.read(), operation, sql, Vec::new()).await?;
+        let row = row.ok_or_else(|| BackendError::permanent(ADAPTER, operation, "the installation row is missing"))?;
+        let oldest: String = row.get("oldest_binary")?;
+        let oldest = release(&oldest).ok_or_else(|| corrupt(operation, "oldest_binary"))?;
+        Ok(release(BINARY).is_some_and(|binary| binary >= oldest))
+    }
+
     fn pool(&self) -> Option<PoolStats> {
         Some(self.db.pool())
+    }
+}
+
+/// `MAJOR.MINOR.PATCH` in its order; a pre-release or build part is dropped, as the migrations do when they judge a start.
+fn release(version: &str) -> Option<[u64; 3]> {
+    let numbers = version.split(['-', '+']).next()?.split('.');
+    let numbers: Vec<u64> = numbers.map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    numbers.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_ordered_as_numbers_and_what_is_none_is_refused() {
+        assert!(release("0.9.0") < release("0.10.0") && release("0.10.9") < release("1.0.0"));
+        assert_eq!(release("1.2.3-rc.1+build.5"), Some([1, 2, 3]));
+        for text in ["", "1", "1.2", "1.2.3.4", "1.x.3", "v1.2.3"] {
+            assert_eq!(release(text), None, "{text}");
+        }
+        assert!(release(BINARY).is_some());
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::effects::write_effects;
 use crate::one_time_tokens::redeem;
-use crate::row::{Hold, Row, execute, fetch_one, hold, placeholders};
+use crate::row::{Hold, Row, execute, fetch_one, hold, placeholders, skip_locked};
 use crate::users::{InsertRefusal, insert_user, password_values, read_password};
 
 const COLUMNS: &str = "id, email, name, password_scheme, password_cost, password_pepper, password_hash, created_at, \
@@ -88,6 +88,16 @@ impl RegistrationRepository for SqlRegistrationRepository {
         write_effects(&self.db, &tx, effects).await?;
         Ok(tx.commit().await.map_err(EffectsError::from)?)
     }
+
+    async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError> {
+        let sql = format!(
+            "DELETE FROM registrations WHERE id IN \
+             (SELECT id FROM registrations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2{})",
+            skip_locked(self.db.dialect())
+        );
+        let values = vec![before.micros().into(), i64::from(limit).into()];
+        execute(self.db.writer(), "registrations.prune", &sql, values).await
+    }
 }
 
 /// Makes sure that the registration can be completed, alone, and uses up its token.
@@ -115,11 +125,25 @@ async fn take(tx: &WriteTransaction, completion: &RegistrationCompletion) -> Res
         completion.at,
     )
     .await;
-    if redeemed.map_err(EffectsError::from)? {
-        Ok(())
-    } else {
-        Err(CompleteRegistrationError::Gone)
+    if !redeemed.map_err(EffectsError::from)? {
+        return Err(CompleteRegistrationError::Gone);
     }
+    if completion.alone && has_rival(tx, completion).await.map_err(EffectsError::from)? {
+        return Err(CompleteRegistrationError::Contested);
+    }
+    Ok(())
+}
+
+/// Whether another registration of the address can still be completed.
+async fn has_rival(tx: &WriteTransaction, completion: &RegistrationCompletion) -> Result<bool, BackendError> {
+    let sql = "SELECT id FROM registrations WHERE email = $1 AND id <> $2 \
+        AND completed_as IS NULL AND voided_at IS NULL AND expires_at > $3 LIMIT 1";
+    let values = vec![
+        completion.user.email.as_str().into(),
+        completion.registration.uuid().into(),
+        completion.at.micros().into(),
+    ];
+    Ok(fetch_one(tx.conn(), "registrations.rival", sql, values).await?.is_some())
 }
 
 /// Marks the registration, and voids the others of its address with their tokens.

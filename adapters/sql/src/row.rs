@@ -161,6 +161,14 @@ pub(crate) async fn hold(tx: &WriteTransaction, kind: Hold, key: &str) -> Result
     Ok(())
 }
 
+/// Ends the subselect of a statement that removes what is over: what another process removes just now is left to it, so that two never wait for each other in a circle.
+pub(crate) fn skip_locked(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
+        Dialect::Sqlite => "",
+    }
+}
+
 /// What [`hold`] serialises. The numbers are the first half of PostgreSQL's advisory key; the migration lock uses another form.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]

@@ -3,18 +3,21 @@
 use async_trait::async_trait;
 use domain::id::{SessionId, UserId};
 use domain::page::{Page, PageRequest};
+use domain::password::PasswordRecord;
 use domain::session::{EndReason, Revocation, RevokedSubject, Session};
 use domain::time::Timestamp;
 use ports::{
-    AdvanceSessionError, BackendError, Effects, EffectsError, InsertSessionError, SessionEnding, SessionRepository,
-    SessionSelection,
+    AdvanceSessionError, BackendError, Effects, EffectsError, InsertSessionError, SessionEnding, SessionHorizon,
+    SessionRepository, SessionSelection,
 };
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::effects::{is_empty, write_effects, write_revocations};
-use crate::row::{Row, Start, empty_page, execute, fetch_all, fetch_one, finish_page, int, page_limit, start};
+use crate::row::{
+    Row, Start, empty_page, execute, fetch_all, fetch_one, finish_page, int, page_limit, skip_locked, start,
+};
 
 const COLUMNS: &str = "id, user_id, created_at, last_used_at, generation, rotated_at, methods, authenticated_at, \
     user_agent, ended_at, end_reason";
@@ -34,10 +37,15 @@ impl SqlSessionRepository {
 
 #[async_trait]
 impl SessionRepository for SqlSessionRepository {
-    async fn insert(&self, session: &Session, effects: &Effects) -> Result<(), InsertSessionError> {
+    async fn insert(
+        &self,
+        session: &Session,
+        proven: &PasswordRecord,
+        effects: &Effects,
+    ) -> Result<(), InsertSessionError> {
         let tx = self.db.begin_write().await.map_err(EffectsError::from)?;
-        if !insert_session(&tx, session).await.map_err(EffectsError::from)? {
-            return Err(InsertSessionError::UserGone);
+        if !insert_session(&tx, session, proven).await.map_err(EffectsError::from)? {
+            return Err(refusal(&tx, session.user_id).await.map_err(EffectsError::from)?);
         }
         write_effects(&self.db, &tx, effects).await?;
         Ok(tx.commit().await.map_err(EffectsError::from)?)
@@ -49,18 +57,29 @@ impl SessionRepository for SqlSessionRepository {
         row.map(|row| read_session(&row)).transpose()
     }
 
-    async fn list(&self, user: UserId, page: &PageRequest) -> Result<Page<Session>, BackendError> {
-        let mut values: Vec<Value> = vec![user.uuid().into(), i64::from(page_limit(page) + 1).into()];
+    async fn list(
+        &self,
+        user: UserId,
+        horizon: &SessionHorizon,
+        page: &PageRequest,
+    ) -> Result<Page<Session>, BackendError> {
+        let mut values: Vec<Value> = vec![
+            user.uuid().into(),
+            i64::from(page_limit(page) + 1).into(),
+            horizon.used.micros().into(),
+            horizon.created.micros().into(),
+        ];
         let beyond = match start(page) {
             Start::Nowhere => return Ok(empty_page()),
             Start::Beginning => "",
             Start::Beyond(id) => {
                 values.push(id.into());
-                "AND id < $3 "
+                "AND id < $5 "
             }
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE user_id = $1 AND ended_at IS NULL {beyond}ORDER BY id DESC LIMIT $2"
+            "SELECT {COLUMNS} FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND last_used_at > $3 \
+             AND created_at > $4 {beyond}ORDER BY id DESC LIMIT $2"
         );
         let rows = fetch_all(self.db.read(), "sessions.list", &sql, values).await?;
         let sessions = rows.iter().map(read_session).collect::<Result<_, _>>()?;
@@ -107,19 +126,43 @@ impl SessionRepository for SqlSessionRepository {
         tx.commit().await?;
         Ok(ended)
     }
+
+    async fn prune(&self, horizon: &SessionHorizon, ended_before: Timestamp, limit: u32) -> Result<u64, BackendError> {
+        // One statement for each of the three indexes.
+        let over = [
+            ("ended_at < $1", ended_before),
+            ("ended_at IS NULL AND last_used_at <= $1", horizon.used),
+            ("ended_at IS NULL AND created_at <= $1", horizon.created),
+        ];
+        let mut removed = 0;
+        for (condition, bound) in over {
+            let sql = format!(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE {condition} LIMIT $2{})",
+                skip_locked(self.db.dialect())
+            );
+            let rest = i64::from(limit) - i64::try_from(removed).unwrap_or(i64::MAX);
+            let values = vec![bound.micros().into(), rest.max(0).into()];
+            removed += execute(self.db.writer(), "sessions.prune", &sql, values).await?;
+        }
+        Ok(removed)
+    }
 }
 
-/// False when the user is missing or disabled.
-async fn insert_session(tx: &WriteTransaction, session: &Session) -> Result<bool, BackendError> {
+/// False when the user is missing or disabled, or has another password.
+async fn insert_session(
+    tx: &WriteTransaction,
+    session: &Session,
+    proven: &PasswordRecord,
+) -> Result<bool, BackendError> {
     let operation = "sessions.insert";
-    // Waits for a change of the user that is under way: disabling ends the sessions that it sees, and must see this one or stop it.
+    // Waits for a change of the user that is under way: disabling, or a new password, ends the sessions that it sees, and must see this one or stop it.
     let lock = match tx.dialect() {
         Dialect::Postgres => " FOR SHARE",
         Dialect::Sqlite => "",
     };
     let sql = format!(
         "INSERT INTO sessions ({COLUMNS}) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
-         FROM users WHERE id = $2 AND disabled_at IS NULL{lock}"
+         FROM users WHERE id = $2 AND disabled_at IS NULL AND password_hash = $12{lock}"
     );
     let values = vec![
         session.id.uuid().into(),
@@ -133,8 +176,19 @@ async fn insert_session(tx: &WriteTransaction, session: &Session) -> Result<bool
         session.user_agent.clone().into(),
         session.ended.map(|(at, _)| at.micros()).into(),
         session.ended.map(|(_, reason)| reason.as_str().to_owned()).into(),
+        proven.hash.as_str().into(),
     ];
     Ok(execute(tx.conn(), operation, &sql, values).await? == 1)
+}
+
+/// Why the user got no session.
+async fn refusal(tx: &WriteTransaction, user: UserId) -> Result<InsertSessionError, BackendError> {
+    let sql = "SELECT id FROM users WHERE id = $1 AND disabled_at IS NULL";
+    let enabled = fetch_one(tx.conn(), "sessions.insert", sql, vec![user.uuid().into()]).await?;
+    Ok(match enabled {
+        Some(_) => InsertSessionError::PasswordChanged,
+        None => InsertSessionError::UserGone,
+    })
 }
 
 async fn advance(conn: &impl ConnectionTrait, id: SessionId, from: u32, at: Timestamp) -> Result<bool, BackendError> {

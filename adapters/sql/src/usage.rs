@@ -1,16 +1,20 @@
 //! What users did, by calendar month in UTC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use domain::id::UserId;
 use domain::time::Timestamp;
-use ports::{BackendError, Effects, EffectsError, UsageFigure, UsageRepository};
+use ports::{BackendError, InboxMark, UsageEntry, UsageFigure, UsageRepository};
 use sea_orm::Value;
+use sea_orm::sea_query::ArrayType;
+use uuid::Uuid;
 
-use crate::connect::Database;
-use crate::effects::write_effects;
+use crate::connect::{Database, Dialect, WriteTransaction};
+use crate::event_insert::{array, in_widths};
 use crate::row::{Row, bigint, execute, fetch_all, placeholders};
+
+const OPERATION: &str = "usage.add";
 
 /// [`UsageRepository`] on SQL.
 #[derive(Debug, Clone)]
@@ -38,42 +42,112 @@ fn month(at: Timestamp) -> i32 {
         .fold(0, |month, digit| month * 10 + i32::from(digit - b'0'))
 }
 
+/// Writes the marks that are not there yet, and gives them. They come sorted, and every writer writes them before it counts, so that none waits in a circle.
+async fn write_marks(tx: &WriteTransaction, marks: &[&InboxMark]) -> Result<HashSet<(String, Uuid)>, BackendError> {
+    let mut rows = Vec::with_capacity(marks.len());
+    match tx.dialect() {
+        Dialect::Postgres => {
+            let sql = "INSERT INTO inbox (group_name, event_id, at) \
+                SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[]) \
+                ON CONFLICT DO NOTHING RETURNING group_name, event_id";
+            let values = vec![
+                array(ArrayType::String, marks.iter().map(|mark| mark.group.as_str().into())),
+                array(ArrayType::Uuid, marks.iter().map(|mark| mark.event_id.uuid().into())),
+                array(ArrayType::BigInt, marks.iter().map(|mark| mark.at.micros().into())),
+            ];
+            rows.extend(fetch_all(tx.conn(), OPERATION, sql, values).await?);
+        }
+        Dialect::Sqlite => {
+            for some in in_widths(marks) {
+                let sql = format!(
+                    "INSERT INTO inbox (group_name, event_id, at) VALUES {} \
+                     ON CONFLICT DO NOTHING RETURNING group_name, event_id",
+                    placeholders(1, some.len(), 3)
+                );
+                let columns = |mark: &&InboxMark| -> [Value; 3] {
+                    [
+                        mark.group.as_str().into(),
+                        mark.event_id.uuid().into(),
+                        mark.at.micros().into(),
+                    ]
+                };
+                rows.extend(fetch_all(tx.conn(), OPERATION, &sql, some.iter().flat_map(columns).collect()).await?);
+            }
+        }
+    }
+    rows.iter()
+        .map(|row| Ok((row.get("group_name")?, row.get("event_id")?)))
+        .collect()
+}
+
+/// What is added to each row of the table, in the order of its key: the same for all writers.
+type Sums<'e> = BTreeMap<(Uuid, i32, &'e str), u64>;
+
+async fn write_sums(tx: &WriteTransaction, sums: &Sums<'_>) -> Result<(), BackendError> {
+    const UPSERT: &str = "ON CONFLICT (user_id, month, meter) DO UPDATE SET amount = usage.amount + excluded.amount";
+    let mut rows: Vec<[Value; 4]> = Vec::with_capacity(sums.len());
+    for ((user, month, meter), sum) in sums {
+        rows.push([
+            (*user).into(),
+            (*month).into(),
+            (*meter).into(),
+            bigint(OPERATION, *sum)?.into(),
+        ]);
+    }
+    match tx.dialect() {
+        _ if rows.is_empty() => {}
+        Dialect::Postgres => {
+            let sql = format!(
+                "INSERT INTO usage (user_id, month, meter, amount) \
+                 SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bigint[]) {UPSERT}"
+            );
+            let column = |kind, index: usize| array(kind, rows.iter().map(|row| row[index].clone()));
+            let values = vec![
+                column(ArrayType::Uuid, 0),
+                column(ArrayType::Int, 1),
+                column(ArrayType::String, 2),
+                column(ArrayType::BigInt, 3),
+            ];
+            execute(tx.conn(), OPERATION, &sql, values).await?;
+        }
+        Dialect::Sqlite => {
+            for some in in_widths(&rows) {
+                let sql = format!(
+                    "INSERT INTO usage (user_id, month, meter, amount) VALUES {} {UPSERT}",
+                    placeholders(1, some.len(), 4)
+                );
+                execute(tx.conn(), OPERATION, &sql, some.concat()).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl UsageRepository for SqlUsageRepository {
-    async fn add(
-        &self,
-        user: UserId,
-        at: Timestamp,
-        figures: &[UsageFigure],
-        effects: &Effects,
-    ) -> Result<(), EffectsError> {
-        let operation = "usage.add";
-        // One row for a meter, and the rows of all writers in one order, so that none waits in a circle.
-        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-        for figure in figures {
-            let sum = sums.entry(&figure.meter).or_default();
-            *sum = sum.saturating_add(figure.amount);
+    async fn add_many(&self, entries: &[UsageEntry]) -> Result<Vec<bool>, BackendError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut marks: Vec<&InboxMark> = entries.iter().map(|entry| &entry.mark).collect();
+        marks.sort_by(|one, other| (&one.group, one.event_id).cmp(&(&other.group, other.event_id)));
         let tx = self.db.begin_write().await?;
-        write_effects(&self.db, &tx, effects).await?;
-        if !sums.is_empty() {
-            let sql = format!(
-                "INSERT INTO usage (user_id, month, meter, amount) VALUES {} \
-                 ON CONFLICT (user_id, month, meter) DO UPDATE SET amount = usage.amount + excluded.amount",
-                placeholders(1, sums.len(), 4)
-            );
-            let mut values: Vec<Value> = Vec::with_capacity(sums.len() * 4);
-            for (meter, sum) in sums {
-                values.extend([
-                    user.uuid().into(),
-                    month(at).into(),
-                    meter.into(),
-                    bigint(operation, sum)?.into(),
-                ]);
+        let mut written = write_marks(&tx, &marks).await?;
+        let (mut added, mut sums) = (Vec::with_capacity(entries.len()), Sums::new());
+        for entry in entries {
+            // Taken out, so that a mark that comes twice in the call counts once.
+            let new = written.remove(&(entry.mark.group.clone(), entry.mark.event_id.uuid()));
+            added.push(new);
+            for figure in entry.figures.iter().filter(|_| new) {
+                let sum = sums
+                    .entry((entry.user.uuid(), month(entry.at), &figure.meter))
+                    .or_default();
+                *sum = sum.saturating_add(figure.amount);
             }
-            execute(tx.conn(), operation, &sql, values).await?;
         }
-        Ok(tx.commit().await?)
+        write_sums(&tx, &sums).await?;
+        tx.commit().await?;
+        Ok(added)
     }
 
     async fn get(&self, user: UserId, at: Timestamp) -> Result<Vec<UsageFigure>, BackendError> {

@@ -17,7 +17,7 @@ use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::effects::write_effects;
 use crate::error::{backend, unique_violation};
 use crate::gather::Gather;
-use crate::one_time_tokens::redeem;
+use crate::one_time_tokens::{redeem, void_resets};
 use crate::row::{
     Hold, Row, Start, bigint, empty_page, fetch_all, fetch_one, finish_page, hold, int, page_limit, placeholders,
     start, try_execute,
@@ -53,11 +53,14 @@ impl SqlUserRepository {
     async fn write_update(&self, update: &UserUpdate, effects: &Effects) -> Result<(), UpdateUserError> {
         let user = &update.user;
         let tx = self.db.begin_write().await.map_err(EffectsError::from)?;
-        let was_admin = lock_version(&tx, user)
+        let stored = lock_version(&tx, user)
             .await
             .map_err(EffectsError::from)?
             .ok_or(UpdateUserError::Stale)?;
-        if was_admin && !is_enabled_admin(user) && !others_administer(&tx, user.id).await.map_err(EffectsError::from)? {
+        if stored.administers
+            && !is_enabled_admin(user)
+            && !others_administer(&tx, user.id).await.map_err(EffectsError::from)?
+        {
             return Err(UpdateUserError::LastAdmin);
         }
         if let Some(hash) = update.redeem {
@@ -68,6 +71,9 @@ impl SqlUserRepository {
             {
                 return Err(UpdateUserError::TokenInvalid);
             }
+        }
+        if stored.password_hash != user.password.hash {
+            void_resets(&tx, user.id, update.at).await.map_err(EffectsError::from)?;
         }
         store(&tx, user).await?;
         if let Some(ending) = &update.end_sessions {
@@ -210,21 +216,30 @@ async fn store(tx: &WriteTransaction, user: &User) -> Result<(), UpdateUserError
     }
 }
 
-/// Locks the row if it still has the version that was read, and tells whether it is an enabled administrator's.
-async fn lock_version(tx: &WriteTransaction, user: &User) -> Result<Option<bool>, BackendError> {
+/// What an update must know of the row that it changes.
+#[derive(Debug)]
+struct Stored {
+    /// Whether it is an enabled administrator's.
+    administers: bool,
+    password_hash: String,
+}
+
+/// Locks the row if it still has the version that was read.
+async fn lock_version(tx: &WriteTransaction, user: &User) -> Result<Option<Stored>, BackendError> {
     let operation = "users.lock";
     let lock = match tx.dialect() {
         Dialect::Postgres => " FOR UPDATE",
         Dialect::Sqlite => "",
     };
-    let sql = format!("SELECT role, disabled_at FROM users WHERE id = $1 AND version = $2{lock}");
+    let sql = format!("SELECT role, disabled_at, password_hash FROM users WHERE id = $1 AND version = $2{lock}");
     let values = vec![user.id.uuid().into(), bigint(operation, user.version)?.into()];
     let Some(row) = fetch_one(tx.conn(), operation, &sql, values).await? else {
         return Ok(None);
     };
-    Ok(Some(
-        row.parse::<Role>("role")? == Role::Admin && row.time_or_none("disabled_at")?.is_none(),
-    ))
+    Ok(Some(Stored {
+        administers: row.parse::<Role>("role")? == Role::Admin && row.time_or_none("disabled_at")?.is_none(),
+        password_hash: row.get("password_hash")?,
+    }))
 }
 
 fn is_enabled_admin(user: &User) -> bool {

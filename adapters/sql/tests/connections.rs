@@ -93,6 +93,22 @@ async fn sqlite_waits_for_the_disk_and_its_readers_cannot_write() {
     assert!(refused.is_err_and(|error| error.to_string().contains("readonly")));
 }
 
+#[tokio::test]
+async fn a_new_file_and_what_lies_beside_it_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let fixture = support::sqlite().await.expect("SQLite is always here");
+    let statement =
+        sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "SELECT file FROM pragma_database_list");
+    let row = fixture.db.read().query_one_raw(statement).await.expect("an answer");
+    let file: String = row.expect("a row").try_get_by_index(0).expect("a path");
+    for beside in ["", "-wal", "-shm"] {
+        let path = format!("{file}{beside}");
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_processes_open_one_new_file_at_once() {
     let (_folder, url) = folder_and_url();
@@ -211,27 +227,26 @@ async fn a_connection_that_postgres_cuts_fails_as_temporary_and_is_replaced() {
     probe.check().await.expect("it answers again");
 }
 
+/// Where a PostgreSQL database is.
+async fn address(db: &Database) -> String {
+    let name = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SELECT current_database()::text");
+    let row = db.read().query_one_raw(name).await.expect("an answer").expect("a row");
+    let name: String = row.try_get_by_index(0).expect("a name");
+    let server = support::postgres_server().expect("it was here a moment ago");
+    let (host, _) = server.rsplit_once('/').expect("the address names a database");
+    format!("{host}/{name}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_pool_and_a_slow_statement_fail_as_temporary() {
     let Some(fixture) = support::postgres().await else {
         return;
     };
-    let name = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SELECT current_database()::text");
-    let row = fixture
-        .db
-        .read()
-        .query_one_raw(name)
-        .await
-        .expect("an answer")
-        .expect("a row");
-    let name: String = row.try_get_by_index(0).expect("a name");
-    let server = support::postgres_server().expect("it was here a moment ago");
-    let (host, _) = server.rsplit_once('/').expect("the address names a database");
     let narrow = DatabaseOptions {
         max_connections: 1,
         acquire_timeout: Duration::from_millis(200),
         statement_timeout: Some(Duration::from_millis(600)),
-        ..DatabaseOptions::new(format!("{host}/{name}"))
+        ..DatabaseOptions::new(address(&fixture.db).await)
     };
     let db = Database::connect(&narrow).await.expect("the database answers");
     let probe = SqlProbe::new(&db);
@@ -244,6 +259,88 @@ async fn a_full_pool_and_a_slow_statement_fail_as_temporary() {
     assert!(asked.expect_err("the one connection is busy").temporary);
     assert!(slow.is_err_and(|error| error.to_string().contains("statement timeout")));
     probe.check().await.expect("the connection is free again");
+}
+
+/// A newer node may contract the schema beneath a running one.
+async fn a_schema_that_needs_a_newer_binary_is_told(db: &Database) {
+    let probe = SqlProbe::new(db);
+    for (oldest, serves) in [("0.0.1", true), (env!("CARGO_PKG_VERSION"), true), ("99.0.0", false)] {
+        let sql = format!("UPDATE installation SET oldest_binary = '{oldest}'");
+        db.writer().execute_unprepared(&sql).await.expect("contracted");
+        assert_eq!(probe.schema().await.expect("it answers"), serves, "{oldest}");
+        probe.check().await.expect("the database itself is well");
+    }
+    let sql = "UPDATE installation SET oldest_binary = 'soon'";
+    db.writer().execute_unprepared(sql).await.expect("spoilt");
+    assert!(!probe.schema().await.expect_err("no version").temporary);
+}
+
+#[tokio::test]
+async fn a_schema_that_needs_a_newer_binary_is_told_on_sqlite() {
+    let fixture = support::sqlite().await.expect("SQLite is always here");
+    a_schema_that_needs_a_newer_binary_is_told(&fixture.db).await;
+}
+
+#[tokio::test]
+async fn a_schema_that_needs_a_newer_binary_is_told_on_postgres() {
+    let Some(fixture) = support::postgres().await else {
+        return;
+    };
+    a_schema_that_needs_a_newer_binary_is_told(&fixture.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_wait_for_a_lock_fails_as_temporary() {
+    let Some(fixture) = support::postgres().await else {
+        return;
+    };
+    let users = SqlUserRepository::new(&fixture.db);
+    users
+        .insert(&person(Role::Admin), None, &Effects::none())
+        .await
+        .expect("inserted");
+    let lock = "BEGIN; LOCK TABLE users; SELECT pg_sleep(1.5); ROLLBACK";
+    let impatient = DatabaseOptions {
+        lock_timeout: Some(Duration::from_millis(200)),
+        ..DatabaseOptions::new(address(&fixture.db).await)
+    };
+    let other = SqlUserRepository::new(&Database::connect(&impatient).await.expect("the database answers"));
+    let wait = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.insert(&person(Role::User), None, &Effects::none()).await
+    };
+    let (locked, refused) = tokio::join!(fixture.db.writer().execute_unprepared(lock), wait);
+    locked.expect("the lock was held");
+    assert!(
+        matches!(&refused, Err(InsertUserError::Effects(EffectsError::Backend(error))) if error.temporary),
+        "{refused:?}"
+    );
+    users
+        .insert(&person(Role::User), None, &Effects::none())
+        .await
+        .expect("the lock is free again");
+}
+
+/// A transaction that the revocation feed must not miss is over long before the feed stops looking back.
+#[tokio::test]
+async fn postgres_cuts_what_runs_or_waits_for_seconds() {
+    let Some(_fixture) = support::postgres().await else {
+        return;
+    };
+    let server = support::postgres_server().expect("it was here a moment ago");
+    let db = Database::connect(&DatabaseOptions::new(server))
+        .await
+        .expect("the server answers");
+    for (setting, expected) in [("statement_timeout", "5s"), ("lock_timeout", "3s")] {
+        let show = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, format!("SHOW {setting}"));
+        let row = db.read().query_one_raw(show).await.expect("an answer").expect("a row");
+        assert_eq!(
+            row.try_get_by_index::<String>(0).expect("a text"),
+            expected,
+            "{setting}"
+        );
+    }
+    db.close().await;
 }
 
 /// A caller that goes away at any moment leaves neither half a change nor a held lock.

@@ -34,6 +34,8 @@ fn cursors(fixture: Option<Fixture>) -> Option<(cursor_store::Subject, Fixture)>
     Some((
         cursor_store::Subject {
             cursors: Arc::new(SqlCursorStore::new(&fixture.db)),
+            store: Arc::new(SqlEventStore::new(&fixture.db)),
+            sequencer: Arc::new(SqlLogSequencer::new(&fixture.db)),
         },
         fixture,
     ))

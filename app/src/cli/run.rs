@@ -39,8 +39,9 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
         Ok(config) => config,
         Err(faults) => return config::tell(&faults, output),
     };
-    let telemetry = match telemetry::init(&config.log, output.style().error_colour) {
-        Ok(telemetry) => telemetry,
+    // Held to the end of the process: what is logged on the way out is written when it is dropped.
+    let (telemetry, _flush) = match telemetry::init(&config.log, output.style().error_colour) {
+        Ok(started) => started,
         Err(error) => {
             output.fault(&error.to_string())?;
             return Ok(ExitCode::Failed);

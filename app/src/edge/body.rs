@@ -13,17 +13,17 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{EdgeConfig, pace::Activity};
+use super::{EdgeConfig, pace::Activity, patience::Patience};
 use crate::lifecycle::Shutdown;
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// The body of a request: an error of kind `TimedOut` when nothing arrives for too long.
+/// The body of a request: an error of kind `TimedOut` when nothing arrives for too long, or only a trickle.
 pub(super) struct Arriving {
     inner: BoxBody<Bytes, io::Error>,
     activity: Arc<Activity>,
     shutdown: Shutdown,
-    stall: Duration,
+    patience: Patience,
     drain_stall: Duration,
     waiting: Option<Waiting>,
 }
@@ -36,20 +36,27 @@ impl Arriving {
         config: &EdgeConfig,
     ) -> Self {
         activity.set_unread(true);
-        let (stall, drain_stall) = (config.body_stall, config.drain_stall.min(config.body_stall));
         Self {
             inner,
             activity,
             shutdown,
-            stall,
-            drain_stall,
+            patience: Patience::new(config.body_stall),
+            drain_stall: config.drain_stall.min(config.body_stall),
             waiting: None,
         }
     }
 
     /// Made when nothing is there, dropped when something comes: a body that flows needs no timer.
-    fn patience(&self) -> Waiting {
-        let (until, short) = (Instant::now() + self.stall, self.drain_stall);
+    fn wait(&mut self) -> Waiting {
+        if self.shutdown.is_draining() {
+            self.patience.cap(self.drain_stall);
+        }
+        let now = Instant::now();
+        self.patience.wait(now);
+        let (until, short) = (now + self.patience.left(), self.drain_stall);
+        if self.shutdown.is_draining() {
+            return Box::pin(tokio::time::sleep_until(until));
+        }
         let draining = self.shutdown.draining_owned();
         Box::pin(async move {
             tokio::select! {
@@ -68,13 +75,21 @@ impl Body for Arriving {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waiting = None;
+                let bytes = match &frame {
+                    Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                    Some(Err(_)) | None => 0,
+                };
+                self.patience.moved(bytes, Instant::now);
                 if frame.is_none() || self.inner.is_end_stream() {
                     self.activity.set_unread(false);
                 }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
-                let mut waiting = self.waiting.take().unwrap_or_else(|| self.patience());
+                let mut waiting = match self.waiting.take() {
+                    Some(waiting) => waiting,
+                    None => self.wait(),
+                };
                 if waiting.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
                 }

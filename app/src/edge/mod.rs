@@ -5,6 +5,7 @@ use std::time::Duration;
 mod body;
 mod connection;
 mod pace;
+mod patience;
 mod server;
 
 pub use server::serve;
@@ -20,9 +21,10 @@ pub struct EdgeConfig {
     /// Between two requests on a connection. 75 s: longer than the 60 s that load balancers hold theirs, or they
     /// would send a request into a connection that is just being closed.
     pub idle_timeout: Duration,
-    /// Between two pieces of a request's body. 30 s.
+    /// While nothing of a request's body comes. 30 s. Bytes earn time at a least rate of 1 KiB/s, waiting spends it, so
+    /// that a trickle ends, too.
     pub body_stall: Duration,
-    /// While the client takes nothing of an answer. 30 s.
+    /// While the client takes nothing of an answer. 30 s, at the same least rate.
     pub write_stall: Duration,
     /// The size of a request's head in bytes; more is answered with 431. 32 KiB, at least 8 KiB.
     pub max_head_bytes: usize,

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::EdgeConfig;
+use super::{EdgeConfig, patience::Patience};
 
 /// After an answer that did not wait for the whole request: how long the rest is read and thrown away, and how much
 /// of it. Closing with unread bytes resets the connection, and the reset may overtake the answer (RFC 9112, section
@@ -98,7 +98,7 @@ pub(super) struct Paced<S> {
     activity: Arc<Activity>,
     head: Duration,
     idle: Duration,
-    write: Duration,
+    write: Patience,
     reading: Timer,
     writing: Timer,
     lingering: Timer,
@@ -116,7 +116,7 @@ impl<S> Paced<S> {
             activity,
             head: config.head_timeout,
             idle: config.idle_timeout,
-            write: config.write_stall,
+            write: Patience::new(config.write_stall),
             reading: Timer::default(),
             writing: Timer::default(),
             lingering: Timer::default(),
@@ -165,17 +165,38 @@ impl<S> Paced<S> {
         self.reading.is_over(cx)
     }
 
-    fn written<T>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
+    fn written<T: Written>(&mut self, outcome: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = &outcome {
             self.writing.stop();
+            self.write.moved(result.as_ref().map_or(0, T::bytes), Instant::now);
             return outcome;
         }
-        self.writing.start(self.write);
+        if !self.writing.set {
+            self.write.wait(Instant::now());
+            self.writing.start(self.write.left());
+        }
         if self.writing.is_over(cx) {
             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// What an operation of the writing side brought along.
+trait Written {
+    fn bytes(&self) -> usize;
+}
+
+impl Written for usize {
+    fn bytes(&self) -> usize {
+        *self
+    }
+}
+
+impl Written for () {
+    fn bytes(&self) -> usize {
+        0
     }
 }
 
@@ -237,5 +258,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             self.thrown_away += buf.filled().len();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_byte_by_byte_is_given_up() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let config = EdgeConfig {
+            write_stall: Duration::from_millis(200),
+            ..EdgeConfig::default()
+        };
+        let mut socket = Paced::new(near, Arc::default(), &config);
+        let taking = async {
+            while far.read_u8().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let answer = vec![0; 64 * 1024];
+        let outcome = tokio::select! {
+            outcome = socket.write_all(&answer) => outcome,
+            () = taking => panic!("the socket was closed without an error"),
+            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("the server still waits"),
+        };
+        assert_eq!(outcome.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     }
 }

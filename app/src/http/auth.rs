@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::event::Actor;
 use domain::id::{RequestId, UserId};
+use domain::limit::{RateDecision, RateRule};
 use domain::token::Claims;
 use domain::user::Role;
 use poem::Request;
@@ -66,8 +67,10 @@ async fn check(request: &Request, bearer: poem_openapi::auth::Bearer) -> poem::R
     let (Some(gate), Some(throttle)) = (request.data::<Arc<Gate>>(), request.data::<Arc<Throttle>>()) else {
         return Err(Fault::internal_error().into());
     };
+    gate.catch_up().await;
     let caller = admit(request, gate, &bearer.token)?;
-    throttle.request(&caller.claims).await.map_err(throttled)?;
+    let told = |rule: &RateRule, decision: &RateDecision| layer::RateNote::note(request, rule, decision);
+    throttle.request(&caller.claims, told).await.map_err(throttled)?;
     Ok(caller)
 }
 
@@ -136,3 +139,6 @@ impl From<GateError> for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

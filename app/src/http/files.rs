@@ -36,6 +36,9 @@ use payload::{Part, UploadPayload};
 /// The route of uploads, to which their `Idempotency-Key`s are scoped.
 const UPLOAD: &str = "POST /v1/files";
 
+/// When the caller has too many uploads under way: nobody knows when one of them ends.
+const PLACE_RETRY_SECONDS: u64 = 5;
+
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
     (
@@ -442,6 +445,9 @@ impl From<UploadFileError> for Fault {
             }
             UploadFileError::StorageFull => Self::storage_full(),
             UploadFileError::Interrupted => broken_off(),
+            UploadFileError::TooMany => Self::rate_limited()
+                .retry_after(PLACE_RETRY_SECONDS)
+                .detail("too many uploads at one time; wait for one of them to end"),
             UploadFileError::TooSlow => Self::request_timeout(),
             UploadFileError::Effects(error) => error.into(),
         }

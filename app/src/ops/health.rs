@@ -46,7 +46,8 @@ impl std::fmt::Debug for Health {
 impl Health {
     /// Judges now.
     pub async fn check(&self) -> ReadyBody {
-        let mut dependencies = vec![self.database().await, self.revocations()];
+        let mut dependencies = self.database().await;
+        dependencies.push(self.revocations());
         dependencies.extend(self.backends.iter().map(|(name, state)| backend(name, state())));
         let down = dependencies.iter().any(|dependency| dependency.status == "down");
         let degraded = dependencies.iter().any(|dependency| dependency.status == "degraded");
@@ -58,16 +59,26 @@ impl Health {
         ReadyBody { status: status.to_owned(), dependencies }
     }
 
-    async fn database(&self) -> DependencyBody {
+    /// The database and, when it answers, its schema, which a newer node may have contracted since this one began.
+    async fn database(&self) -> Vec<DependencyBody> {
         let name = self.database.name();
-        match tokio::time::timeout(PROBE_TIMEOUT, self.database.check()).await {
-            Ok(Ok(())) => dependency(name, "ok", None),
+        let judge = async {
+            self.database.check().await?;
+            self.database.schema().await
+        };
+        let down = |reason: String| vec![dependency(name, "down", Some(reason))];
+        match tokio::time::timeout(PROBE_TIMEOUT, judge).await {
+            Ok(Ok(true)) => vec![dependency(name, "ok", None), dependency("schema", "ok", None)],
+            Ok(Ok(false)) => {
+                let reason = format!("it no longer serves version {}: start a newer version here", env!("CARGO_PKG_VERSION"));
+                vec![dependency(name, "ok", None), dependency("schema", "down", Some(reason))]
+            }
             // What the technology says may hold addresses and names: it belongs in the log.
             Ok(Err(error)) => {
                 tracing::warn!(%error, source = %error.source, "the database does not answer as it should");
-                dependency(name, "down", Some("it refuses".to_owned()))
+                down("it refuses".to_owned())
             }
-            Err(_) => dependency(name, "down", Some(format!("it did not answer within {} s", PROBE_TIMEOUT.as_secs()))),
+            Err(_) => down(format!("it did not answer within {} s", PROBE_TIMEOUT.as_secs())),
         }
     }
 
@@ -90,4 +101,44 @@ fn backend(name: &str, state: BackendState) -> DependencyBody {
 
 fn dependency(name: &str, status: &str, reason: Option<String>) -> DependencyBody {
     DependencyBody { name: name.to_owned(), status: status.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use ports::{BackendError, MockProbe, MockRevocationFeed, MockTokenVerifier};
+
+    use super::*;
+    use crate::worker::testing::{away, kit};
+
+    /// The judgement over a probe that answers so: the status, and each dependency with its own.
+    async fn judged(check: fn() -> Result<(), BackendError>, schema: fn() -> Result<bool, BackendError>) -> (String, Vec<(String, String)>) {
+        let mut probe = MockProbe::new();
+        probe.expect_name().return_const("database");
+        probe.expect_check().returning(check);
+        probe.expect_schema().returning(schema);
+        let mut feed = MockRevocationFeed::new();
+        feed.expect_after().returning(|_, _| Ok(Vec::new()));
+        let clock = kit().toolkit.clock;
+        let gate = Gate::new(Arc::new(MockTokenVerifier::new()), Arc::new(feed), clock, Duration::from_secs(60));
+        gate.refresh().await.unwrap();
+        let health = Health { database: Arc::new(probe), gate: Arc::new(gate), shutdown: Shutdown::new(), backends: Vec::new() };
+        let body = health.check().await;
+        let dependencies = body.dependencies.into_iter().map(|dependency| (dependency.name, dependency.status));
+        (body.status, dependencies.collect())
+    }
+
+    fn of(dependencies: &[(&str, &str)]) -> Vec<(String, String)> {
+        dependencies.iter().map(|(name, status)| ((*name).to_owned(), (*status).to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_needs_a_newer_version_takes_the_node_out_of_rotation() {
+        let well = of(&[("database", "ok"), ("schema", "ok"), ("revocations", "ok")]);
+        assert_eq!(judged(|| Ok(()), || Ok(true)).await, ("ready".to_owned(), well));
+        let contracted = of(&[("database", "ok"), ("schema", "down"), ("revocations", "ok")]);
+        assert_eq!(judged(|| Ok(()), || Ok(false)).await, (UNREADY.to_owned(), contracted));
+        let gone = of(&[("database", "down"), ("revocations", "ok")]);
+        assert_eq!(judged(|| Err(away()), || Ok(true)).await, (UNREADY.to_owned(), gone.clone()));
+        assert_eq!(judged(|| Ok(()), || Err(away())).await, (UNREADY.to_owned(), gone));
+    }
 }

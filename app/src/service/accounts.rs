@@ -161,6 +161,9 @@ impl Accounts {
         self.p.throttle.public("register", sign_up.client).await?;
         let context = [sign_up.email.as_str(), sign_up.name.as_str()];
         self.judge.check(&sign_up.password, &context).await?;
+        if self.is_repeated(&sign_up).await? {
+            return Ok(());
+        }
         let password = self.p.hasher.hash(sign_up.client, &sign_up.password).await?;
         let owner = self.p.users.find_by_email(&sign_up.email).await?;
         let now = self.p.toolkit.now();
@@ -181,6 +184,23 @@ impl Accounts {
         self.p.registrations.insert(&registration, &effects).await?;
         self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
+    }
+
+    /// The same sign-up again, from a second click or an impatient visitor: the one that waits is reminded of, or two of the same person would contest each other. Costs a hash when a sign-up waits, which tells nothing about accounts.
+    async fn is_repeated(&self, sign_up: &SignUp<'_>) -> Result<bool, AccountError> {
+        let now = self.p.toolkit.now();
+        let Some(pending) = self.p.registrations.newest(&sign_up.email, now).await? else { return Ok(false) };
+        if !self.p.hasher.verify(sign_up.client, &sign_up.password, Some(pending.password)).await? {
+            return Ok(false);
+        }
+        let owner = self.p.users.find_by_email(&sign_up.email).await?;
+        let template = if owner.is_some() { MailTemplate::AlreadyRegistered } else { MailTemplate::VerifyEmail };
+        let letter = Letter { template, to: &sign_up.email, user: owner.map(|user| user.id), name: None };
+        let subject = TokenSubject::Registration(pending.id);
+        let effects = self.with_token(&sign_up.origin, TokenPurpose::VerifyEmail, subject, &letter, now)?;
+        self.p.registrations.remind(pending.id, &effects).await?;
+        self.p.toolkit.wakeups.wake(Wakeup::Mail);
+        Ok(true)
     }
 
     /// Verifies the address of a sign-up and makes the user. The same token again within its life succeeds again.
@@ -204,14 +224,35 @@ impl Accounts {
         let origin = Origin { actor: Actor::User(user.id), ..*origin };
         let event = self.p.toolkit.own_event(&origin, user.id, OwnEvent::UserRegistered, &json!({ "tier": user.tier.as_str() }));
         let effects = Effects { events: vec![event], ..Effects::none() };
-        let completion = RegistrationCompletion { registration: id, token: hash, user, at: now };
-        match self.p.registrations.complete(&completion, &effects).await {
+        let completion = RegistrationCompletion { registration: id, token: hash, alone: true, user, at: now };
+        let completed = match self.p.registrations.complete(&completion, &effects).await {
+            Err(CompleteRegistrationError::Contested) => self.complete_contested(completion, effects, &origin).await,
+            other => other,
+        };
+        match completed {
             Ok(()) => self.p.toolkit.wakeups.wake(Wakeup::Written),
             // Two clicks at once: the other one did it.
             Err(CompleteRegistrationError::AlreadyCompleted) => {}
-            Err(CompleteRegistrationError::Gone) => return Err(AccountError::TokenInvalid),
+            Err(CompleteRegistrationError::Gone | CompleteRegistrationError::Contested) => return Err(AccountError::TokenInvalid),
             Err(CompleteRegistrationError::Effects(error)) => return Err(error.into()),
         }
+        Ok(())
+    }
+
+    /// Several sign-ups wait with this address, perhaps a stranger's among them whose mail was the one that arrived. The click proves the mailbox and not the password: none of the passwords is taken, and the mailbox gets the link to choose one.
+    async fn complete_contested(&self, completion: RegistrationCompletion, effects: Effects, origin: &Origin) -> Result<(), CompleteRegistrationError> {
+        let user = User { password: PasswordRecord::unusable(), ..completion.user };
+        let letter = Letter { template: MailTemplate::ResetPassword, to: &user.email, user: Some(user.id), name: None };
+        let subject = TokenSubject::User(user.id);
+        let mut reset = self.with_token(origin, TokenPurpose::ResetPassword, subject, &letter, completion.at).map_err(EffectsError::from)?;
+        // The only way in: it must not be left out.
+        for mail in &mut reset.mails {
+            mail.limited = false;
+        }
+        let effects = Effects { mails: reset.mails, tokens: reset.tokens, ..effects };
+        let completion = RegistrationCompletion { alone: false, user, ..completion };
+        self.p.registrations.complete(&completion, &effects).await?;
+        self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
     }
 
@@ -250,7 +291,11 @@ impl Accounts {
                 self.p.registrations.remind(pending.id, &effects).await?;
                 self.p.toolkit.wakeups.wake(Wakeup::Mail);
             }
-            _ => self.pretend(purpose, now).await?,
+            _ => {
+                // The look that a reminder takes at its sign-up.
+                self.p.registrations.find(RegistrationId::new(self.p.toolkit.id())).await?;
+                self.pretend(purpose, MailTemplate::VerifyEmail, email, origin, now).await?;
+            }
         }
         Ok(())
     }
@@ -264,7 +309,7 @@ impl Accounts {
         let now = self.p.toolkit.now();
         let user = self.p.users.find_by_email(email).await?.filter(|user| user.disabled_at.is_none());
         let purpose = TokenPurpose::ResetPassword;
-        let Some(user) = user else { return self.pretend(purpose, now).await };
+        let Some(user) = user else { return self.pretend(purpose, MailTemplate::ResetPassword, email, origin, now).await };
         let letter = Letter { template: MailTemplate::ResetPassword, to: email, user: Some(user.id), name: Some(&user.name) };
         let effects = self.with_token(origin, purpose, TokenSubject::User(user.id), &letter, now)?;
         self.p.tokens.issue(&effects).await?;
@@ -272,11 +317,15 @@ impl Accounts {
         Ok(())
     }
 
-    /// Writes a token that nobody will ever hold, so that unknown addresses cost a write as known ones do.
-    async fn pretend(&self, purpose: TokenPurpose, now: Timestamp) -> Result<(), AccountError> {
+    /// Writes a token that nobody will ever hold, and does for a mail everything but writing it, so that unknown addresses cost what known ones do.
+    async fn pretend(&self, purpose: TokenPurpose, template: MailTemplate, to: &EmailAddress, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
         let subject = TokenSubject::User(UserId::new(self.p.toolkit.id()));
-        let (_, token) = self.one_time_token(purpose, subject, None, now);
-        self.p.tokens.issue(&Effects { tokens: vec![token], ..Effects::none() }).await?;
+        let (secret, token) = self.one_time_token(purpose, subject, None, now);
+        let letter = Letter { template, to, user: None, name: None };
+        let decoy = self.letter(origin, &letter, Some(&secret), now)?;
+        let effects = Effects { tokens: vec![token], decoy_mails: vec![decoy], ..Effects::none() };
+        self.p.tokens.issue(&effects).await?;
+        self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
     }
 
@@ -446,7 +495,8 @@ impl Accounts {
             sealed_token: token.map(seal).transpose()?,
             created_at: now,
             request_id: origin.request_id,
-            limited: true,
+            // A notice of a change of the password is never left out: it may be the owner's only sign of it.
+            limited: letter.template != MailTemplate::PasswordChanged,
         })
     }
 }

@@ -2,7 +2,6 @@
 
 mod follow;
 mod live;
-mod places;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +23,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::gate::GateError;
+use super::places::Places;
 use super::throttle::ThrottleError;
 use super::{Draft, Origin, Toolkit};
 
 pub use live::{LiveEvents, Signal, StreamEnd};
 
 use follow::Follower;
-use places::Places;
 
 /// The most events of one batch.
 pub const MAX_BATCH: usize = 1_000;

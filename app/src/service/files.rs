@@ -21,6 +21,7 @@ use ports::{
 use serde_json::json;
 use url::Url;
 
+use super::places::Places;
 use super::{Origin, Toolkit};
 use abandoned::Abandoned;
 use intake::Intake;
@@ -83,6 +84,7 @@ pub struct Files {
     tiers: Arc<Tiers>,
     public_url: Url,
     abandoned: Arc<Abandoned>,
+    uploads: Places,
 }
 
 impl fmt::Debug for Files {
@@ -199,6 +201,7 @@ impl Files {
             tiers,
             public_url,
             abandoned: Arc::new(Abandoned::default()),
+            uploads: Places::new(upload::AT_ONCE),
         }
     }
 

@@ -15,6 +15,9 @@ use ports::{BackendError, Clock, FedRevocation, RevocationFeed, TokenVerifier, V
 /// No transaction of ours lasts half as long.
 const OVERLAP: Duration = Duration::from_secs(30);
 
+/// Four polls without a reading: the process was paused, or the database is slow.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Checks access tokens against keys and revocations that are already in memory.
 pub struct Gate {
     verifier: Arc<dyn TokenVerifier>,
@@ -24,6 +27,8 @@ pub struct Gate {
     map: RwLock<Map>,
     /// Whether the feed said that it changed and has not been read to its end since: it says so only once.
     unread: AtomicBool,
+    /// Whether the last reading failed.
+    failing: AtomicBool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -75,7 +80,7 @@ pub enum GateError {
 impl Gate {
     /// A gate that is closed until [`refresh`](Self::refresh) has read the feed once.
     pub fn new(verifier: Arc<dyn TokenVerifier>, feed: Arc<dyn RevocationFeed>, clock: Arc<dyn Clock>, max_age: Duration) -> Self {
-        Self { verifier, feed, clock, max_age, map: RwLock::default(), unread: AtomicBool::new(true) }
+        Self { verifier, feed, clock, max_age, map: RwLock::default(), unread: AtomicBool::new(true), failing: AtomicBool::new(false) }
     }
 
     /// The claims of a token that is good now. Reads memory only.
@@ -128,10 +133,12 @@ impl Gate {
         match self.feed.after(low, now).await {
             Ok(rows) => {
                 self.write().take(&rows, now);
+                self.failing.store(false, Ordering::SeqCst);
                 Ok(())
             }
             Err(error) => {
                 self.unread.fetch_or(unread, Ordering::SeqCst);
+                self.failing.store(true, Ordering::SeqCst);
                 Err(error)
             }
         }
@@ -153,6 +160,17 @@ impl Gate {
             return Ok(());
         }
         self.refresh().await
+    }
+
+    /// Reads the feed when it was not read for a second, as after the process or its machine was paused, so that what was revoked meanwhile is not taken. Waits a moment at most, and not at all while the feed cannot be read anyway.
+    pub async fn catch_up(&self) {
+        let late = self.age().is_some_and(|age| age > LATE);
+        if late && !self.failing.load(Ordering::SeqCst) {
+            self.unread.store(true, Ordering::SeqCst);
+            if !matches!(tokio::time::timeout(LATE, self.refresh()).await, Ok(Ok(()))) {
+                self.failing.store(true, Ordering::SeqCst);
+            }
+        }
     }
 
     /// How old the knowledge of revocations is; none before the first reading.

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod judge;
 pub mod keys;
 pub mod mail;
+mod places;
 pub mod sessions;
 pub mod throttle;
 

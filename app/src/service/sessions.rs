@@ -14,8 +14,8 @@ use domain::token::Claims;
 use domain::user::User;
 use ports::{
     AdvanceSessionError, BackendError, Effects, EffectsError, HashPasswordError, InsertSessionError, PasswordHasher,
-    RefreshTokenCodec, RegistrationRepository, SessionEnding, SessionRepository, SessionSelection, TokenIssuer,
-    UserRepository, UserUpdate, Wakeup,
+    RefreshTokenCodec, RegistrationRepository, SessionEnding, SessionHorizon, SessionRepository, SessionSelection,
+    TokenIssuer, UserRepository, UserUpdate, Wakeup,
 };
 use serde_json::json;
 
@@ -182,22 +182,26 @@ impl Sessions {
     /// Alike for known and unknown addresses unless the password is right.
     pub async fn login(&self, login: Login<'_>) -> Result<TokenPair, LoginError> {
         let attempt = self.p.throttle.sign_in(login.client, &login.email).await?;
-        let user = self.p.users.find_by_email(&login.email).await?;
-        let record = user.as_ref().map(|user| user.password.clone());
-        let right = self.p.hasher.verify(login.client, &login.password, record).await?;
-        let Some(user) = user.filter(|_| right) else {
-            return Err(self.refuse(&login, &attempt).await);
-        };
-        if user.disabled_at.is_some() {
-            return Err(LoginError::AccountDisabled);
+        // While a password is proven it may be reset, or its hash brought up to date by another sign-in: what stands then is judged, once more.
+        for _ in 0..2 {
+            let user = self.p.users.find_by_email(&login.email).await?;
+            let record = user.as_ref().map(|user| user.password.clone());
+            let right = self.p.hasher.verify(login.client, &login.password, record).await?;
+            let Some(user) = user.filter(|_| right) else {
+                return Err(self.refuse(&login, &attempt).await);
+            };
+            if user.disabled_at.is_some() {
+                return Err(LoginError::AccountDisabled);
+            }
+            let user = self.rehash(&login, user).await;
+            let Some(pair) = self.begin(&user, &login).await? else { continue };
+            // The session is committed: that the client cannot be remembered must not take it away.
+            if let Err(error) = self.p.throttle.succeeded(&attempt).await {
+                tracing::warn!(%error, "the client of a sign-in cannot be remembered");
+            }
+            return Ok(pair);
         }
-        let user = self.rehash(&login, user).await;
-        let pair = self.begin(&user, &login).await?;
-        // The session is committed: that the client cannot be remembered must not take it away.
-        if let Err(error) = self.p.throttle.succeeded(&attempt).await {
-            tracing::warn!(%error, "the client of a sign-in cannot be remembered");
-        }
-        Ok(pair)
+        Err(LoginError::InvalidCredentials)
     }
 
     async fn refuse(&self, login: &Login<'_>, attempt: &Attempt) -> LoginError {
@@ -234,7 +238,8 @@ impl Sessions {
         user
     }
 
-    async fn begin(&self, user: &User, login: &Login<'_>) -> Result<TokenPair, LoginError> {
+    /// Stores a session; none when the password is no longer the one that was proven.
+    async fn begin(&self, user: &User, login: &Login<'_>) -> Result<Option<TokenPair>, LoginError> {
         let now = self.p.toolkit.now();
         let session = Session {
             id: SessionId::new(self.p.toolkit.id()),
@@ -253,13 +258,14 @@ impl Sessions {
         let event = self.p.toolkit.own_event(&origin, user.id, OwnEvent::SessionStarted, &data);
         let pair = self.tokens(user, &session, 0, now)?;
         let effects = Effects { events: vec![event], ..Effects::none() };
-        match self.p.sessions.insert(&session, &effects).await {
+        match self.p.sessions.insert(&session, &user.password, &effects).await {
             Ok(()) => {}
+            Err(InsertSessionError::PasswordChanged) => return Ok(None),
             Err(InsertSessionError::UserGone) => return Err(LoginError::AccountDisabled),
             Err(InsertSessionError::Effects(error)) => return Err(error.into()),
         }
         self.p.toolkit.wakeups.wake(Wakeup::Written);
-        Ok(pair)
+        Ok(Some(pair))
     }
 
     fn tokens(&self, user: &User, session: &Session, generation: u32, now: Timestamp) -> Result<TokenPair, BackendError> {
@@ -389,10 +395,8 @@ impl Sessions {
     /// # Errors
     /// When the backend fails.
     pub async fn list(&self, user: UserId, page: &PageRequest) -> Result<Page<Session>, BackendError> {
-        let now = self.p.toolkit.now();
-        let mut found = self.p.sessions.list(user, page).await?;
-        found.items.retain(|session| now < session.expires_at(&self.p.policy.session));
-        Ok(found)
+        let horizon = SessionHorizon::at(self.p.toolkit.now(), &self.p.policy.session);
+        self.p.sessions.list(user, &horizon, page).await
     }
 
     /// Until when a session lives if it is not used again.

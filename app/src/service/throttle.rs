@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::email::EmailAddress;
-use domain::limit::RateRule;
+use domain::limit::{RateDecision, RateRule};
 use domain::tier::Tiers;
 use domain::token::Claims;
 use ports::{BackendError, Clock, RateLimiter, Sealer, SignInLedger};
@@ -141,25 +141,31 @@ impl Throttle {
         Ok(())
     }
 
-    /// Lets a signed-in request pass, at the rate of the caller's plan.
+    /// Lets a signed-in request pass, at the rate of the caller's plan. `told` hears what the rate says either way; not
+    /// when nothing is limited.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`].
-    pub async fn request(&self, claims: &Claims) -> Result<(), ThrottleError> {
+    pub async fn request(&self, claims: &Claims, told: impl FnOnce(&RateRule, &RateDecision)) -> Result<(), ThrottleError> {
         if self.enabled
             && let Some(tier) = self.tiers.entitlement(&claims.tier)
         {
             let rule = RateRule::per_seconds(tier.limits.requests_per_minute, 60);
-            self.take(&format!("user {}", claims.subject), &rule).await?;
+            let decision = self.limiter.take(&format!("user {}", claims.subject), &rule, 1, self.clock.now()).await?;
+            told(&rule, &decision);
+            verdict(&decision)?;
         }
         Ok(())
     }
 
     async fn take(&self, key: &str, rule: &RateRule) -> Result<(), ThrottleError> {
-        let decision = self.limiter.take(key, rule, 1, self.clock.now()).await?;
-        if decision.allowed {
-            return Ok(());
-        }
-        Err(ThrottleError::TooMany(decision.retry_after.max(Duration::from_secs(1))))
+        verdict(&self.limiter.take(key, rule, 1, self.clock.now()).await?)
     }
+}
+
+fn verdict(decision: &RateDecision) -> Result<(), ThrottleError> {
+    if decision.allowed {
+        return Ok(());
+    }
+    Err(ThrottleError::TooMany(decision.retry_after.max(Duration::from_secs(1))))
 }

@@ -9,7 +9,7 @@ use domain::event::{LoggedEvent, SHARDS, Shard};
 use domain::id::EventId;
 use domain::retry::RetrySchedule;
 use domain::time::Timestamp;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use ports::{BackendError, Cursor, CursorMove, CursorStore, EffectsError, EventLog, Wakeup};
 
 use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
@@ -18,6 +18,8 @@ use crate::service::Toolkit;
 
 /// How many events are read in one step.
 const BATCH: u32 = 200;
+/// Of how many shards events are handled at the same time, by handlers that take them one by one: each takes a connection, which requests need more.
+const SIDE_BY_SIDE: usize = 4;
 /// The waits of a shard whose next event fails: soon at first, twice a minute in the end.
 const RETRY: RetrySchedule = RetrySchedule {
     base: Duration::from_millis(200),
@@ -36,6 +38,16 @@ pub trait EventHandler: Send + Sync + 'static {
     /// # Errors
     /// [`HandleEventError::AlreadyHandled`] when the mark was there; with the others the event comes again later.
     async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError>;
+
+    /// Handles all of these at once, for handlers that can: in one call of a port, all or nothing, the events of a shard being in order. Tells of each whether it was handled now (false: its mark was there);
+    /// none, as here, when the handler takes events one by one.
+    ///
+    /// # Errors
+    /// None of them was handled. When the backend is away they come again; otherwise they come one by one, so that one that cannot be handled holds no shard but its own.
+    async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
+        let _ = events;
+        Ok(None)
+    }
 }
 
 /// Why an event was not handled.
@@ -91,6 +103,17 @@ struct Outcome {
     handled: u64,
     done_to: Option<u64>,
     failed: Option<(EventId, HandleEventError)>,
+}
+
+impl Outcome {
+    fn new(shard: Shard) -> Self {
+        Self {
+            shard,
+            handled: 0,
+            done_to: None,
+            failed: None,
+        }
+    }
 }
 
 impl std::fmt::Debug for HandlerWorker {
@@ -149,14 +172,10 @@ impl HandlerWorker {
             return Ok(Pace::Rest);
         }
         let read = events.len() as u64;
-        let until = self.lease.step_until(now);
-        let shards = by_shard(events);
-        let outcomes = join_all(
-            shards
-                .into_iter()
-                .map(|(shard, events)| self.handle(shard, events, until)),
-        )
-        .await;
+        let outcomes = match self.handle_at_once(&events).await? {
+            Some(outcomes) => outcomes,
+            None => self.handle_one_by_one(events, self.lease.step_until(now)).await,
+        };
         let handled: u64 = outcomes.iter().map(|outcome| outcome.handled).sum();
         self.settle(outcomes).await?;
         // A batch that was cut short, by its size or by the lease, is gone on with at once.
@@ -209,13 +228,37 @@ impl HandlerWorker {
             .collect()
     }
 
-    async fn handle(&self, shard: Shard, events: Vec<LoggedEvent>, until: Timestamp) -> Outcome {
-        let mut outcome = Outcome {
-            shard,
-            handled: 0,
-            done_to: None,
-            failed: None,
+    /// Offers the handler the whole batch; none when its events are to be handled one by one.
+    async fn handle_at_once(&self, events: &[LoggedEvent]) -> Result<Option<Vec<Outcome>>, BackendError> {
+        let new = match self.handler.handle_batch(events).await {
+            Ok(Some(new)) => new,
+            Ok(None) => return Ok(None),
+            Err(HandleEventError::Backend(error)) if error.temporary => return Err(error),
+            Err(error) => {
+                tracing::debug!(worker = %self.name, %error, "a batch fails; its events are handled one by one");
+                return Ok(None);
+            }
         };
+        self.counters.add_done(new.iter().filter(|new| **new).count() as u64);
+        let mut outcomes: BTreeMap<Shard, Outcome> = BTreeMap::new();
+        for event in events {
+            let outcome = outcomes.entry(event.shard).or_insert_with(|| Outcome::new(event.shard));
+            outcome.handled += 1;
+            outcome.done_to = Some(event.position);
+        }
+        Ok(Some(outcomes.into_values().collect()))
+    }
+
+    async fn handle_one_by_one(&self, events: Vec<LoggedEvent>, until: Timestamp) -> Vec<Outcome> {
+        stream::iter(by_shard(events))
+            .map(|(shard, events)| self.handle(shard, events, until))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .collect()
+            .await
+    }
+
+    async fn handle(&self, shard: Shard, events: Vec<LoggedEvent>, until: Timestamp) -> Outcome {
+        let mut outcome = Outcome::new(shard);
         for event in events {
             match self.handler.handle(&event).await {
                 Ok(()) => self.counters.add_done(1),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::event::{LoggedEvent, OwnEvent};
 use domain::id::UserId;
-use ports::{Effects, InboxMark, UsageFigure, UsageRepository};
+use ports::{Clock, InboxMark, UsageEntry, UsageFigure, UsageRepository};
 
 use super::handlers::{EventHandler, HandleEventError};
 
@@ -15,6 +15,7 @@ const GROUP: &str = "usage";
 /// Counts published events, stored files with their bytes, and sent mails, for each user and calendar month.
 pub struct UsageHandler {
     usage: Arc<dyn UsageRepository>,
+    clock: Arc<dyn Clock>,
     client_prefix: String,
 }
 
@@ -26,8 +27,32 @@ impl std::fmt::Debug for UsageHandler {
 
 impl UsageHandler {
     /// A handler that knows the events of clients by the prefix of their types.
-    pub fn new(usage: Arc<dyn UsageRepository>, client_prefix: String) -> Self {
-        Self { usage, client_prefix }
+    pub fn new(usage: Arc<dyn UsageRepository>, clock: Arc<dyn Clock>, client_prefix: String) -> Self {
+        Self {
+            usage,
+            clock,
+            client_prefix,
+        }
+    }
+
+    /// Every event gets its mark, one that counts nothing too: so it can be shown that each came here once.
+    fn entry(&self, logged: &LoggedEvent) -> UsageEntry {
+        let event = &logged.event;
+        let figures = if event.user_id == UserId::SYSTEM {
+            Vec::new()
+        } else {
+            self.figures(logged)
+        };
+        UsageEntry {
+            user: event.user_id,
+            at: event.time,
+            figures,
+            mark: InboxMark {
+                group: GROUP.to_owned(),
+                event_id: event.id,
+                at: self.clock.now(),
+            },
+        }
     }
 
     fn figures(&self, logged: &LoggedEvent) -> Vec<UsageFigure> {
@@ -65,82 +90,93 @@ impl EventHandler for UsageHandler {
     }
 
     async fn handle(&self, logged: &LoggedEvent) -> Result<(), HandleEventError> {
-        let event = &logged.event;
-        let figures = self.figures(logged);
-        if figures.is_empty() || event.user_id == UserId::SYSTEM {
-            return Ok(());
+        match self.usage.add_many(&[self.entry(logged)]).await?[..] {
+            [true] => Ok(()),
+            _ => Err(HandleEventError::AlreadyHandled),
         }
-        let inbox = Some(InboxMark {
-            group: GROUP.to_owned(),
-            event_id: event.id,
-        });
-        let effects = Effects {
-            inbox,
-            ..Effects::none()
-        };
-        Ok(self.usage.add(event.user_id, event.time, &figures, &effects).await?)
+    }
+
+    async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
+        let entries: Vec<UsageEntry> = events.iter().map(|logged| self.entry(logged)).collect();
+        Ok(Some(self.usage.add_many(&entries).await?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ports::{EffectsError, MockUsageRepository};
+    use std::sync::Mutex;
 
-    use super::super::testing::{away, logged, user_in};
+    use ports::MockUsageRepository;
+
+    use super::super::testing::{Kit, away, kit, logged, user_in};
     use super::*;
 
-    async fn counted(event_type: &str, data: &str) -> Vec<(String, u64)> {
-        let counted = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let (mut mock, notes) = (MockUsageRepository::new(), Arc::clone(&counted));
-        mock.expect_add().returning(move |user, _, figures, effects| {
-            assert_eq!(user, user_in(1));
-            let id = logged(user_in(1), 7, "app.a", "1").event.id;
-            assert_eq!(
-                effects.inbox,
-                Some(InboxMark {
-                    group: "usage".to_owned(),
-                    event_id: id
-                })
-            );
-            notes
-                .lock()
-                .unwrap()
-                .extend(figures.iter().map(|figure| (figure.meter.clone(), figure.amount)));
-            Ok(())
-        });
-        let handler = UsageHandler::new(Arc::new(mock), "shop.".to_owned());
-        handler.handle(&logged(user_in(1), 7, event_type, data)).await.unwrap();
-        std::mem::take(&mut *counted.lock().unwrap())
+    fn handler(kit: &Kit, mock: MockUsageRepository) -> UsageHandler {
+        let clock = Arc::clone(&kit.toolkit.clock);
+        UsageHandler::new(Arc::new(mock), clock, "shop.".to_owned())
     }
 
-    fn figures(figures: &[(&str, u64)]) -> Vec<(String, u64)> {
-        figures
-            .iter()
-            .map(|(meter, amount)| ((*meter).to_owned(), *amount))
-            .collect()
+    /// The entries that the handler makes of events.
+    async fn entries(events: &[LoggedEvent]) -> Vec<UsageEntry> {
+        let (noted, kit) = (Arc::new(Mutex::new(Vec::new())), kit());
+        let (mut mock, notes) = (MockUsageRepository::new(), Arc::clone(&noted));
+        mock.expect_add_many().times(1).returning(move |entries| {
+            notes.lock().unwrap().extend_from_slice(entries);
+            Ok(vec![true; entries.len()])
+        });
+        let handled = handler(&kit, mock).handle_batch(events).await.unwrap();
+        assert_eq!(handled, Some(vec![true; events.len()]));
+        let entries = std::mem::take(&mut *noted.lock().unwrap());
+        for (entry, logged) in entries.iter().zip(events) {
+            let event = &logged.event;
+            assert_eq!((entry.user, entry.at), (event.user_id, event.time));
+            assert_eq!((entry.mark.group.as_str(), entry.mark.event_id), ("usage", event.id));
+            assert_eq!(entry.mark.at, kit.toolkit.now());
+        }
+        entries
+    }
+
+    fn figures(figures: &[(&str, u64)]) -> Vec<UsageFigure> {
+        let figure = |(meter, amount): &(&str, u64)| UsageFigure {
+            meter: (*meter).to_owned(),
+            amount: *amount,
+        };
+        figures.iter().map(figure).collect()
     }
 
     #[tokio::test]
-    async fn each_kind_has_its_meters() {
-        assert_eq!(counted("shop.order.placed", "null").await, figures(&[("events", 1)]));
-        let uploaded = counted("file.uploaded", "{\"size\":1048577}").await;
+    async fn each_kind_has_its_meters_and_every_event_its_mark() {
+        let user = user_in(1);
+        let events = [
+            logged(user, 1, "shop.order.placed", "null"),
+            logged(user, 2, "file.uploaded", "{\"size\":1048577}"),
+            logged(user, 3, "mail.sent", "{}"),
+            logged(user, 4, "tier.changed", "{}"),
+            // Events of nobody are nobody's usage.
+            logged(UserId::SYSTEM, 5, "mail.sent", "{}"),
+        ];
+        let made: Vec<Vec<UsageFigure>> = entries(&events).await.into_iter().map(|entry| entry.figures).collect();
         assert_eq!(
-            uploaded,
-            figures(&[("files_uploaded", 1), ("files_uploaded_bytes", 1_048_577)])
+            made,
+            [
+                figures(&[("events", 1)]),
+                figures(&[("files_uploaded", 1), ("files_uploaded_bytes", 1_048_577)]),
+                figures(&[("mails_sent", 1)]),
+                figures(&[]),
+                figures(&[]),
+            ]
         );
-        assert_eq!(counted("mail.sent", "{}").await, figures(&[("mails_sent", 1)]));
-        assert_eq!(counted("tier.changed", "{}").await, figures(&[]));
     }
 
     #[tokio::test]
     async fn what_was_counted_before_and_what_cannot_be_counted_now_are_told_apart() {
         let mut mock = MockUsageRepository::new();
-        mock.expect_add()
-            .times(1)
-            .returning(|_, _, _, _| Err(EffectsError::AlreadyHandled));
-        mock.expect_add().times(1).returning(|_, _, _, _| Err(away().into()));
-        let handler = UsageHandler::new(Arc::new(mock), "shop.".to_owned());
-        let event = logged(user_in(1), 7, "shop.a", "1");
+        mock.expect_add_many().times(1).returning(|_| Ok(vec![true]));
+        mock.expect_add_many().times(1).returning(|_| Ok(vec![false]));
+        mock.expect_add_many().times(1).returning(|_| Err(away()));
+        let (kit, event) = (kit(), logged(user_in(1), 7, "shop.a", "1"));
+        let handler = handler(&kit, mock);
+        handler.handle(&event).await.unwrap();
         assert!(matches!(
             handler.handle(&event).await,
             Err(HandleEventError::AlreadyHandled)
@@ -149,14 +185,5 @@ mod tests {
             handler.handle(&event).await,
             Err(HandleEventError::Backend(_))
         ));
-    }
-
-    #[tokio::test]
-    async fn events_of_nobody_are_nobodys_usage() {
-        let handler = UsageHandler::new(Arc::new(MockUsageRepository::new()), "shop.".to_owned());
-        handler
-            .handle(&logged(UserId::SYSTEM, 1, "mail.sent", "{}"))
-            .await
-            .unwrap();
     }
 }

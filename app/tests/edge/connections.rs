@@ -2,9 +2,12 @@
 use std::time::Duration;
 
 use plinth::{edge::EdgeConfig, lifecycle::Ending};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::support::{PATIENCE, RAW_LIMIT, Raw, Server, request};
+use crate::support::{Answer, PATIENCE, RAW_LIMIT, Raw, Server, request};
 
 const SHORT: Duration = Duration::from_millis(200);
 /// Far beyond anything that a test waits for.
@@ -151,6 +154,80 @@ async fn a_body_that_stalls_is_answered_408() {
     assert_eq!(raw.rest().await, "");
 }
 
+const CHUNKED: &str = "POST /v1/raw HTTP/1.1\r\nhost: test\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Sends a byte now and then, far more often than the server's patience ends, until it answers.
+async fn trickle(raw: &mut Raw) -> Answer {
+    let (mut reader, mut writer) = raw.0.split();
+    let dripping = async {
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            if writer.write_all(b"1\r\nx\r\n").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        ready = timeout(PATIENCE, reader.readable()) => ready.expect("the trickling client is still served").unwrap(),
+        () = dripping => {}
+    }
+    raw.answer().await
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_answered_408() {
+    let server = Server::start(
+        EdgeConfig {
+            body_stall: SHORT,
+            ..quick()
+        },
+        |_| {},
+    )
+    .await;
+    let mut raw = server.connect().await;
+    raw.send(CHUNKED).await;
+    let answer = trickle(&mut raw).await;
+    assert_eq!((answer.status, answer.header("connection")), (408, "close"));
+    assert_eq!(answer.code(), "request_timeout");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_but_steadily_is_taken() {
+    let server = Server::start(
+        EdgeConfig {
+            body_stall: Duration::from_secs(1),
+            ..quick()
+        },
+        |_| {},
+    )
+    .await;
+    let mut raw = server.connect().await;
+    raw.send(CHUNKED).await;
+    for _ in 0..10 {
+        sleep(Duration::from_millis(150)).await;
+        raw.send(&format!("400\r\n{}\r\n", "x".repeat(0x400))).await;
+    }
+    raw.send("0\r\n\r\n").await;
+    assert_eq!(raw.answer().await.body, "10240");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_does_not_hold_a_drain_up() {
+    let config = EdgeConfig {
+        drain_stall: SHORT,
+        body_stall: LONG,
+        ..quick()
+    };
+    let server = Server::start(config, |_| {}).await;
+    let mut raw = server.connect().await;
+    raw.send(CHUNKED).await;
+    assert_eq!(server.ask("GET /who", "").await.status, 200);
+    server.life.shutdown().drain();
+    assert_eq!(trickle(&mut raw).await.code(), "request_timeout");
+    drop(raw);
+    assert_eq!(server.end(LONG).await, Ending::Clean);
+}
+
 #[tokio::test]
 async fn a_request_in_flight_is_answered_at_drain_and_nothing_else_holds_it() {
     let patient = EdgeConfig {
@@ -240,7 +317,8 @@ async fn a_half_sent_body_is_answered_408_at_drain() {
     };
     let server = Server::start(config, |_| {}).await;
     let mut raw = server.connect().await;
-    raw.send("POST /v1/raw HTTP/1.1\r\nhost: test\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n").await;
+    raw.send(CHUNKED).await;
+    raw.send("2\r\nab\r\n").await;
     // The head has surely been read when another connection, opened later, has been answered.
     assert_eq!(server.ask("GET /who", "").await.status, 200);
     server.life.shutdown().drain();

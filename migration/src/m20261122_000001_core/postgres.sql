@@ -38,6 +38,7 @@ CREATE TABLE registrations (
     voided_at bigint
 );
 CREATE INDEX registrations_email ON registrations (email, created_at DESC);
+CREATE INDEX registrations_expiry ON registrations (expires_at);
 
 CREATE TABLE one_time_tokens (
     hash bytea PRIMARY KEY,
@@ -67,6 +68,9 @@ CREATE TABLE sessions (
     end_reason text
 );
 CREATE INDEX sessions_live ON sessions (user_id, id) WHERE ended_at IS NULL;
+CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sessions_used ON sessions (last_used_at) WHERE ended_at IS NULL;
+CREATE INDEX sessions_created ON sessions (created_at) WHERE ended_at IS NULL;
 
 CREATE TABLE revocations (
     sequence bigserial PRIMARY KEY,
@@ -159,8 +163,10 @@ CREATE TABLE cursors (
 CREATE TABLE inbox (
     group_name text NOT NULL,
     event_id uuid NOT NULL,
+    at bigint NOT NULL,
     PRIMARY KEY (group_name, event_id)
 );
+CREATE INDEX inbox_at ON inbox (at);
 
 CREATE TABLE usage (
     user_id uuid NOT NULL,
@@ -189,6 +195,7 @@ CREATE TABLE mails (
     request_id uuid
 );
 CREATE INDEX mails_due ON mails (next_attempt_at) WHERE state IN ('queued', 'sending');
+CREATE INDEX mails_dead ON mails (id) WHERE state = 'dead';
 CREATE INDEX mails_user ON mails (user_id, id);
 CREATE INDEX mails_recipient ON mails (recipient, template, created_at);
 

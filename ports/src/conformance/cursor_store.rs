@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use domain::event::{SHARDS, Shard};
+use domain::id::EventId;
 use domain::time::Timestamp;
 use futures_util::future::join_all;
 
-use super::samples::{TTL, at};
-use crate::{Cursor, CursorMove, CursorStore};
+use super::samples::{TTL, at, event, events, sequence_all, user};
+use crate::{Cursor, CursorMove, CursorStore, Effects, EffectsError, EventStore, InboxMark, LogSequencer};
 
-/// What the scenarios need: the cursors alone.
+/// What the scenarios need: the cursors, and the log whose events the marks are of.
 pub struct Subject {
     /// The cursors under test.
     pub cursors: Arc<dyn CursorStore>,
+    /// The store of the same log; it writes the marks too.
+    pub store: Arc<dyn EventStore>,
+    /// Its sequencer.
+    pub sequencer: Arc<dyn LogSequencer>,
 }
 
 impl std::fmt::Debug for Subject {
@@ -38,6 +43,7 @@ macro_rules! cursor_store_conformance {
                 only_a_cursor_that_is_still_there_moves,
                 only_the_holder_moves_a_cursor,
                 many_cursors_move_in_one_call,
+                old_marks_go_once_the_cursor_has_passed_their_event,
             ]
         );
     };
@@ -190,4 +196,53 @@ pub async fn many_cursors_move_in_one_call(subject: &Subject) {
     let positions: Vec<u64> = held.iter().skip(4).take(3).map(|cursor| cursor.position).collect();
     assert_eq!(positions, [50, 6, 70]);
     assert_eq!(advance(subject, "a", &[], at(3)).await, vec![]);
+}
+
+/// False when the mark is there.
+async fn mark(subject: &Subject, group: &str, event_id: EventId, second: i64) -> bool {
+    let inbox = Some(InboxMark {
+        group: group.to_owned(),
+        event_id,
+        at: at(second),
+    });
+    let effects = Effects {
+        inbox,
+        ..Effects::none()
+    };
+    match subject.store.append(&effects).await {
+        Ok(()) => true,
+        Err(EffectsError::AlreadyHandled) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Neither young marks, nor those before which the group still stands, nor those of another group.
+pub async fn old_marks_go_once_the_cursor_has_passed_their_event(subject: &Subject) {
+    let owner = user();
+    let written: Vec<_> = (0..5).map(|number| event(owner, number)).collect();
+    let ids: Vec<EventId> = written.iter().map(|event| event.id).collect();
+    subject.store.append(&events(written)).await.expect("written");
+    sequence_all(&*subject.sequencer).await;
+    for (id, second) in ids.iter().zip([10, 10, 10, 50, 10]) {
+        assert!(mark(subject, GROUP, *id, second).await && mark(subject, "others", *id, 10).await);
+    }
+    claim(subject, GROUP, "a", at(20)).await;
+    claim(subject, "others", "a", at(20)).await;
+    let prune = || async { subject.cursors.prune_inbox(at(50), 2).await.expect("pruned") };
+    assert_eq!(prune().await, 0, "nothing is passed");
+    let number = Shard::of(owner).number();
+    advance(subject, "a", &[step(number, 0, 4)], at(21)).await;
+    for expected in [2, 1, 0] {
+        assert_eq!(prune().await, expected);
+    }
+    let mut again = Vec::new();
+    for id in &ids {
+        assert!(!mark(subject, "others", *id, 60).await);
+        again.push(mark(subject, GROUP, *id, 60).await);
+    }
+    assert_eq!(
+        again,
+        [true, true, true, false, false],
+        "the fourth is young, the fifth not passed"
+    );
 }

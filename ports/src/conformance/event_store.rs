@@ -204,6 +204,7 @@ pub async fn an_inbox_mark_is_taken_once(subject: &Subject) {
         inbox: Some(InboxMark {
             group: group.to_owned(),
             event_id: handled,
+            at: at(1),
         }),
         ..events(vec![event(user, number)])
     };
@@ -231,6 +232,7 @@ pub async fn a_refused_call_writes_nothing_of_its_effects(subject: &Subject) {
     let mark = InboxMark {
         group: "counter".to_owned(),
         event_id: EventId::new(uuid()),
+        at: at(1),
     };
     let letter = mail(Some(user), "refused@example.org", at(1));
     let call = |events: Vec<_>| Effects {

@@ -84,6 +84,7 @@ fn marked() -> Effects {
     let mark = InboxMark {
         group: "files".to_owned(),
         event_id: EventId::new(uuid()),
+        at: at(1),
     };
     Effects {
         inbox: Some(mark),

@@ -344,6 +344,7 @@ pub async fn refused_effects_record_nothing(subject: &Subject) {
     let mark = InboxMark {
         group: "mail".to_owned(),
         event_id: EventId::new(uuid()),
+        at: at(1),
     };
     let marked = Effects {
         inbox: Some(mark),

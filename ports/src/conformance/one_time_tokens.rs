@@ -26,6 +26,7 @@ macro_rules! one_time_token_repository_conformance {
                 an_answer_that_nobody_waits_for_refuses_everything,
                 a_mail_beyond_its_bounds_is_left_out_silently,
                 mail_bounds_hold_when_many_write_at_once,
+                a_decoy_mail_is_never_written_and_counts_for_nothing,
                 pruning_removes_what_was_over_before_and_keeps_to_its_limit,
             ]
         );
@@ -277,6 +278,38 @@ pub async fn mail_bounds_hold_when_many_write_at_once(stores: &Stores) {
         );
     }
     assert_eq!(written, 1);
+}
+
+/// Whether it says that it is limited or not; what comes with it is written, and the next real message too.
+pub async fn a_decoy_mail_is_never_written_and_counts_for_nothing(stores: &Stores) {
+    let owner = UserId::new(uuid());
+    let to = format!("decoyed.{}@example.org", uuid().simple());
+    let to_them = |limited, second| NewMail {
+        limited,
+        ..mail(Some(owner), &to, at(second))
+    };
+    let decoys = vec![to_them(true, 5), to_them(false, 5)];
+    let effects = Effects {
+        decoy_mails: decoys.clone(),
+        ..witnesses(owner)
+    };
+    stores.tokens.issue(&effects).await.expect("written");
+    assert_eq!(stores.seen(owner, &effects).await, ALL_SEEN);
+    let alone = Effects {
+        decoy_mails: decoys.clone(),
+        ..Effects::none()
+    };
+    stores.tokens.issue(&alone).await.expect("nothing to write is no fault");
+    for decoy in decoys {
+        assert_eq!(stores.mails.find(owner, decoy.id).await.expect("a read"), None);
+    }
+    let real = to_them(true, 6);
+    let effects = Effects {
+        mails: vec![real.clone()],
+        ..Effects::none()
+    };
+    stores.tokens.issue(&effects).await.expect("written");
+    assert!(stores.mails.find(owner, real.id).await.expect("a read").is_some());
 }
 
 /// Used or not, by their expiry alone, so that a used one is known for its whole life.

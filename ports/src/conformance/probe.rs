@@ -13,6 +13,7 @@ macro_rules! probe_conformance {
             probe,
             [
                 a_healthy_backend_answers,
+                a_fresh_schema_serves_this_version,
                 the_name_can_stand_in_a_health_answer,
                 pool_figures_agree_with_each_other,
             ]
@@ -25,6 +26,11 @@ pub async fn a_healthy_backend_answers(probe: &Arc<dyn Probe>) {
     for _ in 0..3 {
         probe.check().await.expect("it answers");
     }
+}
+
+/// The one that this version made, or none.
+pub async fn a_fresh_schema_serves_this_version(probe: &Arc<dyn Probe>) {
+    assert!(probe.schema().await.expect("it answers"));
 }
 
 /// Lower-case words, always the same.

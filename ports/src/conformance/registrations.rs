@@ -22,11 +22,13 @@ macro_rules! registration_repository_conformance {
                 the_newest_is_the_newest_that_can_be_completed,
                 completing_makes_the_user_and_uses_up_the_token,
                 completing_voids_the_others_of_the_address,
+                alone_is_refused_while_another_can_be_completed,
                 a_second_completion_is_told_so,
                 what_cannot_be_completed_is_gone_and_nothing_is_written,
                 a_taken_address_is_gone_and_keeps_its_user,
                 of_many_completions_of_one_address_one_succeeds,
                 a_reminder_is_written_while_it_can_be_completed,
+                pruning_removes_what_was_over_before_and_keeps_to_its_limit,
             ]
         );
     };
@@ -65,6 +67,7 @@ fn completion(registration: &Registration, token: TokenHash) -> RegistrationComp
     RegistrationCompletion {
         registration: registration.id,
         token,
+        alone: false,
         user,
         at: at(100),
     }
@@ -210,6 +213,30 @@ pub async fn completing_voids_the_others_of_the_address(stores: &Stores) {
         .complete(&completion(&loser, lost.hash), &Effects::none())
         .await;
     assert!(matches!(late, Err(CompleteRegistrationError::Gone)), "{late:?}");
+}
+
+/// A contest writes nothing: the token is still good, and the rival still waits.
+pub async fn alone_is_refused_while_another_can_be_completed(stores: &Stores) {
+    let email = address();
+    let (one, rival, stranger) = (registration(&email), registration(&email), registration(&address()));
+    let token = sign_up(stores, &one).await;
+    let _ = sign_up(stores, &rival).await;
+    let _ = sign_up(stores, &stranger).await;
+    let alone = RegistrationCompletion {
+        alone: true,
+        ..completion(&one, token.hash)
+    };
+    let effects = witnesses(alone.user.id);
+    let refused = stores.registrations.complete(&alone, &effects).await;
+    assert!(
+        matches!(refused, Err(CompleteRegistrationError::Contested)),
+        "{refused:?}"
+    );
+    assert_eq!(stores.seen(alone.user.id, &effects).await, NONE_SEEN);
+    assert_eq!(stores.token(&token.hash).await, token);
+    assert_eq!(stored(stores, rival.id).await, rival);
+    let completed = stores.registrations.complete(&completion(&one, token.hash), &effects).await;
+    assert!(completed.is_ok(), "it can be completed in spite of the rival: {completed:?}");
 }
 
 /// The same link again is not an error of the user's, so the caller can tell.
@@ -385,5 +412,39 @@ pub async fn a_reminder_is_written_while_it_can_be_completed(stores: &Stores) {
             .await
             .expect("an answer");
         assert_eq!(stores.seen(effects.events[0].user_id, &effects).await, expected);
+    }
+}
+
+/// Open, completed or void, by their expiry alone: until then a used token is still known.
+pub async fn pruning_removes_what_was_over_before_and_keeps_to_its_limit(stores: &Stores) {
+    let until = |second: i64| Registration {
+        expires_at: at(second),
+        ..registration(&address())
+    };
+    let completed = |second| Registration {
+        completed_as: Some(UserId::new(uuid())),
+        ..until(second)
+    };
+    let void = |second| Registration {
+        voided_at: Some(at(50)),
+        ..until(second)
+    };
+    let over = [until(100), completed(101), void(102), until(199)];
+    let kept = [until(200), completed(300), void(300)];
+    for registration in over.iter().chain(&kept) {
+        stores
+            .registrations
+            .insert(registration, &Effects::none())
+            .await
+            .expect("inserted");
+    }
+    for expected in [3, 1, 0] {
+        assert_eq!(stores.registrations.prune(at(200), 3).await.expect("pruned"), expected);
+    }
+    for registration in over {
+        assert_eq!(stores.registrations.find(registration.id).await.expect("a read"), None);
+    }
+    for registration in kept {
+        assert_eq!(stored(stores, registration.id).await, registration);
     }
 }

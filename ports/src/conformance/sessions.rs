@@ -9,8 +9,8 @@ use domain::user::{Role, User};
 use futures_util::future::{join, join_all};
 
 use super::samples::{at, uuid};
-use super::stores::{ALL_SEEN, NONE_SEEN, Stores, ending, person, session, witnesses};
-use crate::{AdvanceSessionError, Effects, InsertSessionError, SessionSelection, UserUpdate};
+use super::stores::{ALL_SEEN, NONE_SEEN, Stores, ending, far_horizon, password, person, proven, session, witnesses};
+use crate::{AdvanceSessionError, Effects, InsertSessionError, SessionHorizon, SessionSelection, UserUpdate};
 
 /// One test for each scenario; the fixture is a future of `Option<(stores::Stores, guard)>`.
 #[macro_export]
@@ -23,13 +23,17 @@ macro_rules! session_repository_conformance {
                 every_field_round_trips,
                 a_missing_or_disabled_user_gets_no_session,
                 disabling_leaves_no_session_behind,
+                another_password_than_the_proven_one_gets_no_session,
+                a_new_password_leaves_no_session_behind,
                 a_page_visits_each_live_session_once,
+                a_page_is_full_although_sessions_are_over_by_themselves,
                 advancing_moves_one_generation_on,
                 of_many_advances_one_succeeds,
                 what_has_moved_on_or_ended_does_not_advance,
                 ending_ends_the_selected_sessions_with_their_revocations,
                 ending_nothing_writes_nothing,
                 an_ended_session_keeps_its_first_ending,
+                pruning_removes_what_is_over_and_keeps_to_its_limit,
             ]
         );
     };
@@ -40,7 +44,11 @@ async fn advance(stores: &Stores, id: SessionId, from: u32) -> Result<(), Advanc
 }
 
 async fn live(stores: &Stores, user: UserId) -> HashSet<SessionId> {
-    let page = stores.sessions.list(user, &PageRequest::first()).await.expect("a page");
+    let page = stores
+        .sessions
+        .list(user, &far_horizon(), &PageRequest::first())
+        .await
+        .expect("a page");
     page.items.into_iter().map(|session| session.id).collect()
 }
 
@@ -61,7 +69,11 @@ pub async fn every_field_round_trips(stores: &Stores) {
     };
     for written in [full, ended, bare] {
         let effects = witnesses(user.id);
-        stores.sessions.insert(&written, &effects).await.expect("inserted");
+        stores
+            .sessions
+            .insert(&written, &proven(), &effects)
+            .await
+            .expect("inserted");
         assert_eq!(stores.session(written.id).await, written);
         assert_eq!(stores.seen(user.id, &effects).await, ALL_SEEN);
     }
@@ -84,7 +96,7 @@ pub async fn a_missing_or_disabled_user_gets_no_session(stores: &Stores) {
         .expect("inserted");
     for user in [disabled.id, UserId::new(uuid())] {
         let (session, effects) = (session(user), witnesses(user));
-        let refused = stores.sessions.insert(&session, &effects).await;
+        let refused = stores.sessions.insert(&session, &proven(), &effects).await;
         assert!(matches!(refused, Err(InsertSessionError::UserGone)), "{refused:?}");
         assert_eq!(stores.sessions.find(session.id).await.expect("a read"), None);
         assert_eq!(stores.seen(user, &effects).await, NONE_SEEN);
@@ -104,14 +116,69 @@ pub async fn disabling_leaves_no_session_behind(stores: &Stores) {
             end_sessions: Some(ending(SessionSelection::All)),
             at: at(50),
         };
-        let none = Effects::none();
+        let (none, proven) = (Effects::none(), proven());
         let logins: Vec<Session> = (0..3).map(|_| session(user.id)).collect();
-        let login = join_all(logins.iter().map(|session| stores.sessions.insert(session, &none)));
+        let login = join_all(
+            logins
+                .iter()
+                .map(|session| stores.sessions.insert(session, &proven, &none)),
+        );
         let (disabled, logged_in) = join(stores.users.update(&disable, &none), login).await;
         disabled.expect("disabled");
         for result in logged_in {
             assert!(
                 matches!(result, Ok(()) | Err(InsertSessionError::UserGone)),
+                "{result:?}"
+            );
+        }
+        assert_eq!(live(stores, user.id).await, HashSet::new());
+    }
+}
+
+/// Whoever proved the old password proved nothing: no session, and no effects.
+pub async fn another_password_than_the_proven_one_gets_no_session(stores: &Stores) {
+    let user = stores.make_user().await;
+    let (session, effects) = (session(user.id), witnesses(user.id));
+    let old = password("$2b$04$old");
+    let refused = stores.sessions.insert(&session, &old, &effects).await;
+    assert!(
+        matches!(refused, Err(InsertSessionError::PasswordChanged)),
+        "{refused:?}"
+    );
+    assert_eq!(stores.sessions.find(session.id).await.expect("a read"), None);
+    assert_eq!(stores.seen(user.id, &effects).await, NONE_SEEN);
+    stores
+        .sessions
+        .insert(&session, &proven(), &effects)
+        .await
+        .expect("the password that it is");
+}
+
+/// A login with the old password beside the change either comes first, and is ended with the others, or is refused.
+pub async fn a_new_password_leaves_no_session_behind(stores: &Stores) {
+    for _ in 0..10 {
+        let user = stores.make_user().await;
+        let change = UserUpdate {
+            user: User {
+                password: password("$2b$04$new"),
+                ..user.clone()
+            },
+            redeem: None,
+            end_sessions: Some(ending(SessionSelection::All)),
+            at: at(50),
+        };
+        let (none, proven) = (Effects::none(), proven());
+        let logins: Vec<Session> = (0..3).map(|_| session(user.id)).collect();
+        let login = join_all(
+            logins
+                .iter()
+                .map(|session| stores.sessions.insert(session, &proven, &none)),
+        );
+        let (changed, logged_in) = join(stores.users.update(&change, &none), login).await;
+        changed.expect("changed");
+        for result in logged_in {
+            assert!(
+                matches!(result, Ok(()) | Err(InsertSessionError::PasswordChanged)),
                 "{result:?}"
             );
         }
@@ -133,7 +200,7 @@ pub async fn a_page_visits_each_live_session_once(stores: &Stores) {
             };
             stores
                 .sessions
-                .insert(&ended, &Effects::none())
+                .insert(&ended, &proven(), &Effects::none())
                 .await
                 .expect("inserted");
         }
@@ -143,7 +210,7 @@ pub async fn a_page_visits_each_live_session_once(stores: &Stores) {
     loop {
         let page = stores
             .sessions
-            .list(user.id, &PageRequest { after, limit: 2 })
+            .list(user.id, &far_horizon(), &PageRequest { after, limit: 2 })
             .await
             .expect("a page");
         assert!(page.items.len() <= 2);
@@ -161,12 +228,57 @@ pub async fn a_page_visits_each_live_session_once(stores: &Stores) {
     assert!(
         stores
             .sessions
-            .list(user.id, &foreign)
+            .list(user.id, &far_horizon(), &foreign)
             .await
             .expect("an answer")
             .items
             .is_empty()
     );
+}
+
+/// Those that ran out of time, by idling or by age, are left out before the page is cut.
+pub async fn a_page_is_full_although_sessions_are_over_by_themselves(stores: &Stores) {
+    let user = stores.make_user().await;
+    let horizon = SessionHorizon {
+        used: at(500),
+        created: at(200),
+    };
+    let mut alive = Vec::new();
+    for number in 0..9 {
+        let (created, used) = [(at(201), at(501)), (at(201), at(500)), (at(200), at(501))][number % 3];
+        let session = Session {
+            created_at: created,
+            last_used_at: used,
+            ..session(user.id)
+        };
+        stores
+            .sessions
+            .insert(&session, &proven(), &Effects::none())
+            .await
+            .expect("inserted");
+        if number % 3 == 0 {
+            alive.insert(0, session.id);
+        }
+    }
+    let page = |after| PageRequest { after, limit: 2 };
+    let first = stores
+        .sessions
+        .list(user.id, &horizon, &page(None))
+        .await
+        .expect("a page");
+    let second = stores
+        .sessions
+        .list(user.id, &horizon, &page(first.next.clone()))
+        .await
+        .expect("a page");
+    assert_eq!((first.items.len(), second.items.len()), (2, 1));
+    let seen: Vec<SessionId> = first
+        .items
+        .iter()
+        .chain(&second.items)
+        .map(|session| session.id)
+        .collect();
+    assert_eq!((seen, second.next), (alive, None));
 }
 
 /// With its times, its effects, and nothing else changed.
@@ -320,4 +432,43 @@ pub async fn an_ended_session_keeps_its_first_ending(stores: &Stores) {
         Some((at(70), EndReason::Revoked))
     );
     assert_eq!(stores.revoked().await, [RevokedSubject::Session(session.id)]);
+}
+
+/// Ended ones by their end, the others by their last use and by their age; what is younger stays.
+pub async fn pruning_removes_what_is_over_and_keeps_to_its_limit(stores: &Stores) {
+    let user = stores.make_user().await;
+    let of = |created, used, ended: Option<i64>| Session {
+        created_at: at(created),
+        last_used_at: at(used),
+        ended: ended.map(|second| (at(second), EndReason::Logout)),
+        ..session(user.id)
+    };
+    let over = [
+        of(100, 300, Some(99)),
+        of(150, 200, None),
+        of(50, 300, None),
+        of(50, 200, Some(99)),
+    ];
+    let kept = [of(51, 201, None), of(51, 201, Some(100)), of(1, 2, Some(100))];
+    for session in over.iter().chain(&kept) {
+        stores
+            .sessions
+            .insert(session, &proven(), &Effects::none())
+            .await
+            .expect("inserted");
+    }
+    let horizon = SessionHorizon {
+        used: at(200),
+        created: at(50),
+    };
+    let prune = || stores.sessions.prune(&horizon, at(100), 3);
+    assert_eq!(prune().await.expect("pruned"), 3);
+    assert_eq!(prune().await.expect("pruned"), 1);
+    assert_eq!(prune().await.expect("pruned"), 0);
+    for session in over {
+        assert_eq!(stores.sessions.find(session.id).await.expect("a read"), None);
+    }
+    for session in kept {
+        assert_eq!(stores.session(session.id).await, session);
+    }
 }

@@ -16,8 +16,8 @@ use domain::user::{Registration, Role, User};
 use super::samples::{at, event, mail, sequence_all, uuid};
 use crate::{
     Effects, EventStore, IdempotencyStore, InboxMark, InstallationRepository, LogSequencer, MailQueue,
-    OneTimeTokenRepository, RegistrationRepository, RevocationFeed, SessionEnding, SessionRepository, SessionSelection,
-    SignInLedger, SigningKeyRepository, UserRepository,
+    OneTimeTokenRepository, RegistrationRepository, RevocationFeed, SessionEnding, SessionHorizon, SessionRepository,
+    SessionSelection, SignInLedger, SigningKeyRepository, UserRepository,
 };
 
 /// Every store on one fresh backend. A decorated one may stand in the place of any.
@@ -77,7 +77,7 @@ impl Stores {
     pub async fn make_session(&self, user: UserId) -> Session {
         let session = session(user);
         self.sessions
-            .insert(&session, &Effects::none())
+            .insert(&session, &proven(), &Effects::none())
             .await
             .expect("a session");
         session
@@ -163,8 +163,7 @@ pub fn witnesses(owner: UserId) -> Effects {
         mails,
         tokens,
         revocations,
-        answer: None,
-        inbox: None,
+        ..Effects::none()
     }
 }
 
@@ -173,6 +172,7 @@ pub fn mark(group: &str) -> InboxMark {
     InboxMark {
         group: group.to_owned(),
         event_id: EventId::new(uuid()),
+        at: at(1),
     }
 }
 
@@ -189,7 +189,7 @@ pub fn person(role: Role) -> User {
         id: UserId::new(uuid()),
         email: address(),
         name: "Zoë O'Neill „Zett“".parse().expect("a name"),
-        password: password("$2b$04$person"),
+        password: proven(),
         tier: "pro".parse::<TierName>().expect("a tier"),
         role,
         epoch: 7,
@@ -198,6 +198,11 @@ pub fn person(role: Role) -> User {
         updated_at: Timestamp::from_micros(at(20).micros() + 1),
         version: 1,
     }
+}
+
+/// The password of every [`person`].
+pub fn proven() -> PasswordRecord {
+    password("$2b$04$person")
 }
 
 /// A password record.
@@ -237,6 +242,14 @@ pub fn session(user: UserId) -> Session {
         authenticated_at: at(30),
         user_agent: Some("Mozilla/5.0 (X11; „Linux“)".to_owned()),
         ended: None,
+    }
+}
+
+/// A horizon behind which no session of a scenario lies.
+pub fn far_horizon() -> SessionHorizon {
+    SessionHorizon {
+        used: at(0),
+        created: at(0),
     }
 }
 

@@ -7,7 +7,7 @@ use domain::time::Timestamp;
 use futures_util::future::join_all;
 
 use super::samples::{at, user, uuid};
-use crate::{Effects, EffectsError, InboxMark, UsageFigure, UsageRepository};
+use crate::{InboxMark, UsageEntry, UsageFigure, UsageRepository};
 
 /// What the scenarios need: the usage alone.
 pub struct Subject {
@@ -33,7 +33,10 @@ macro_rules! usage_repository_conformance {
                 one_meter_twice_in_a_call_adds_both,
                 months_and_users_are_apart,
                 an_event_that_was_counted_adds_nothing,
+                a_batch_counts_each_event_once_for_its_own_user_and_month,
+                a_batch_that_fails_leaves_no_mark,
                 many_at_once_add_up,
+                batches_that_overlap_count_each_event_once,
             ]
         );
     };
@@ -48,22 +51,25 @@ fn figure(meter: &str, amount: u64) -> UsageFigure {
     }
 }
 
-fn counted(event_id: EventId) -> Effects {
-    Effects {
-        inbox: Some(InboxMark {
+fn entry(user: UserId, at: Timestamp, figures: &[UsageFigure]) -> UsageEntry {
+    UsageEntry {
+        user,
+        at,
+        figures: figures.to_vec(),
+        mark: InboxMark {
             group: "usage".to_owned(),
-            event_id,
-        }),
-        ..Effects::none()
+            event_id: EventId::new(uuid()),
+            at,
+        },
     }
 }
 
+async fn add_many(subject: &Subject, entries: &[UsageEntry]) -> Vec<bool> {
+    subject.usage.add_many(entries).await.expect("added")
+}
+
 async fn add(subject: &Subject, user: UserId, at: Timestamp, figures: &[UsageFigure]) {
-    subject
-        .usage
-        .add(user, at, figures, &counted(EventId::new(uuid())))
-        .await
-        .expect("added");
+    assert_eq!(add_many(subject, &[entry(user, at, figures)]).await, [true]);
 }
 
 async fn get(subject: &Subject, user: UserId, at: Timestamp) -> Vec<UsageFigure> {
@@ -109,15 +115,61 @@ pub async fn months_and_users_are_apart(subject: &Subject) {
 
 /// The second delivery of an event counts nothing.
 pub async fn an_event_that_was_counted_adds_nothing(subject: &Subject) {
-    let (user, effects) = (user(), counted(EventId::new(uuid())));
+    let user = user();
+    let once = [entry(user, at(0), &[figure("events", 1)])];
+    assert_eq!(add_many(subject, &once).await, [true]);
+    assert_eq!(add_many(subject, &once).await, [false]);
+    assert_eq!(get(subject, user, at(0)).await, [figure("events", 1)]);
+}
+
+/// Beside events that were counted before, that come twice, that count nothing and that are of another group.
+pub async fn a_batch_counts_each_event_once_for_its_own_user_and_month(subject: &Subject) {
+    let (user, other) = (user(), user());
+    assert_eq!(add_many(subject, &[]).await, [] as [bool; 0]);
+    let before = entry(user, at(0), &[figure("events", 1)]);
+    add_many(subject, std::slice::from_ref(&before)).await;
+    let nothing = entry(user, at(0), &[]);
+    let twice = entry(user, at(1), &[figure("events", 10), figure("bytes", 7)]);
+    let mut another_group = before.clone();
+    another_group.mark.group = "others".to_owned();
+    let mut batch = vec![
+        before,
+        nothing.clone(),
+        twice.clone(),
+        entry(other, at(2), &[figure("events", 100)]),
+        twice,
+        entry(user, at(31 * DAY), &[figure("events", 1_000)]),
+        another_group,
+    ];
+    // More than any statement takes in one piece.
+    batch.extend((0..300).map(|_| entry(other, at(3), &[figure("mails", 1)])));
+    let added = add_many(subject, &batch).await;
+    assert_eq!(added[..7], [false, true, true, true, false, true, true]);
+    assert!(added.len() == batch.len() && added[7..].iter().all(|added| *added));
+    assert_eq!(
+        get(subject, user, at(0)).await,
+        [figure("bytes", 7), figure("events", 12)]
+    );
+    assert_eq!(get(subject, user, at(31 * DAY)).await, [figure("events", 1_000)]);
+    assert_eq!(
+        get(subject, other, at(0)).await,
+        [figure("events", 100), figure("mails", 300)]
+    );
+    assert_eq!(add_many(subject, &[nothing]).await, [false], "its mark was written too");
+}
+
+/// An amount that no store holds refuses the whole batch, and what was in it can be counted later.
+pub async fn a_batch_that_fails_leaves_no_mark(subject: &Subject) {
+    let user = user();
+    let good = entry(user, at(0), &[figure("events", 1)]);
+    let bad = entry(user, at(0), &[figure("bytes", u64::MAX)]);
     subject
         .usage
-        .add(user, at(0), &[figure("events", 1)], &effects)
+        .add_many(&[good.clone(), bad])
         .await
-        .expect("the first");
-    let again = subject.usage.add(user, at(0), &[figure("events", 1)], &effects).await;
-    assert!(matches!(again, Err(EffectsError::AlreadyHandled)), "{again:?}");
-    assert_eq!(get(subject, user, at(0)).await, [figure("events", 1)]);
+        .expect_err("an amount beyond 63 bits");
+    assert_eq!(get(subject, user, at(0)).await, vec![]);
+    assert_eq!(add_many(subject, &[good]).await, [true]);
 }
 
 /// No addition is lost, whatever order the meters are named in.
@@ -132,4 +184,20 @@ pub async fn many_at_once_add_up(subject: &Subject) {
     }))
     .await;
     assert_eq!(get(subject, user, at(0)).await, [figure("a", 24), figure("b", 48)]);
+}
+
+/// As two workers make them when one lost its lease and does not know it yet.
+pub async fn batches_that_overlap_count_each_event_once(subject: &Subject) {
+    let users = [user(), user()];
+    let entries: Vec<UsageEntry> = (0..60)
+        .map(|number| entry(users[number % 2], at(0), &[figure("a", 1), figure("b", 2)]))
+        .collect();
+    let mut reversed = entries.clone();
+    reversed.reverse();
+    let batches = [&entries[..], &reversed, &entries[20..], &reversed[10..40]];
+    let added = join_all(batches.iter().map(|batch| add_many(subject, batch))).await;
+    assert_eq!(added.concat().into_iter().filter(|added| *added).count(), 60);
+    for user in users {
+        assert_eq!(get(subject, user, at(0)).await, [figure("a", 30), figure("b", 60)]);
+    }
 }

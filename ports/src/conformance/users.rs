@@ -10,7 +10,9 @@ use domain::user::{Role, User};
 use futures_util::future::{join, join_all};
 
 use super::samples::{at, uuid};
-use super::stores::{ALL_SEEN, NONE_SEEN, Stores, address, ending, mark, password, person, token, witnesses};
+use super::stores::{
+    ALL_SEEN, NONE_SEEN, Stores, address, ending, far_horizon, mark, password, person, token, witnesses,
+};
 use crate::{Effects, EffectsError, InsertUserError, SessionSelection, UpdateUserError, UserUpdate};
 
 /// One test for each scenario; the fixture is a future of `Option<(stores::Stores, guard)>`.
@@ -37,6 +39,7 @@ macro_rules! user_repository_conformance {
                 an_update_to_a_taken_address_is_refused,
                 an_update_uses_up_its_token_and_voids_the_others,
                 a_token_that_cannot_be_redeemed_stops_the_update,
+                a_new_password_voids_the_mailed_resets,
                 an_update_ends_the_selected_sessions,
                 the_last_administrator_stays,
                 two_administrators_do_not_demote_each_other,
@@ -413,6 +416,38 @@ pub async fn a_token_that_cannot_be_redeemed_stops_the_update(stores: &Stores) {
     assert_eq!(stores.token(&bad[3].hash).await, bad[3]);
 }
 
+/// Whoever changed the password, a link that was mailed before sets no other; an update that leaves the password leaves the links.
+pub async fn a_new_password_voids_the_mailed_resets(stores: &Stores) {
+    let (user, stranger) = (stores.make_user().await, stores.make_user().await);
+    let of = |purpose, id| token(purpose, TokenSubject::User(id));
+    let reset = of(TokenPurpose::ResetPassword, user.id);
+    let used = OneTimeToken {
+        used_at: Some(at(20)),
+        ..of(TokenPurpose::ResetPassword, user.id)
+    };
+    let unlike = of(TokenPurpose::VerifyEmail, user.id);
+    let foreign = of(TokenPurpose::ResetPassword, stranger.id);
+    for token in [&reset, &used, &unlike, &foreign] {
+        stores.make_token(token).await;
+    }
+    let renamed = User {
+        name: "Zoë Zett".parse().expect("a name"),
+        ..user
+    };
+    update(stores, change(renamed.clone())).await.expect("renamed");
+    assert_eq!(stores.token(&reset.hash).await, reset);
+    let changed = User {
+        password: password("$2b$04$another"),
+        version: renamed.version + 1,
+        ..renamed
+    };
+    update(stores, change(changed)).await.expect("changed");
+    assert_eq!(stores.token(&reset.hash).await.voided_at, Some(at(100)));
+    for token in [used, unlike, foreign] {
+        assert_eq!(stores.token(&token.hash).await, token);
+    }
+}
+
 /// One, all but one, or all; each with its reason and its revocation, and nobody else's.
 pub async fn an_update_ends_the_selected_sessions(stores: &Stores) {
     let (user, stranger) = (stores.make_user().await, stores.make_user().await);
@@ -424,7 +459,7 @@ pub async fn an_update_ends_the_selected_sessions(stores: &Stores) {
     let live = async || {
         let page = stores
             .sessions
-            .list(user.id, &PageRequest::first())
+            .list(user.id, &far_horizon(), &PageRequest::first())
             .await
             .expect("a page");
         page.items.into_iter().map(|session| session.id).collect::<HashSet<_>>()

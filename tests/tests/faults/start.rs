@@ -178,3 +178,41 @@ async fn a_worker_beside_a_server_does_its_work(backing: Backing) {
     }
     drop(worker);
 }
+
+#[tokio::test]
+async fn keys_rotated_before_the_first_start_leave_one_that_signs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = |arguments: &[&str]| {
+        let output = std::process::Command::new(plinth_tests::server::binary())
+            .args(["keys", "--format", "json"])
+            .args(arguments)
+            .env_clear()
+            .env("PLINTH_DATA_DIR", folder.path())
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    let _ = keys(&["rotate"]);
+    let listed = keys(&["list"]);
+    let mut states: Vec<&str> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|key| key["status"].as_str())
+        .collect();
+    states.sort_unstable();
+    assert_eq!(states, ["active", "pending"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_know_the_address_of_its_links_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = Setup::worker()
+        .data_dir(folder.path())
+        .env("PLINTH_HTTP_BIND", "127.0.0.1:0")
+        .without("PLINTH_PUBLIC_URL")
+        .run()
+        .await;
+    assert_refused(&refused, 1, &["public_url"]);
+}

@@ -12,6 +12,7 @@ plinth_tests::on_both!(
     answers_are_alike,
     a_wrong_password_takes_as_long_as_an_unknown_address,
     a_strangers_sign_up_keeps_no_password,
+    the_same_sign_up_twice_keeps_its_password,
 );
 
 async fn answers_are_alike(backing: Backing) {
@@ -74,15 +75,41 @@ async fn a_strangers_sign_up_keeps_no_password(backing: Backing) {
             .post("/v1/auth/login", &json!({ "email": email, "password": password }))
             .await
     };
-    // The newest sign-up counts; within a minute of the first mail there is no second one, so the first link is used.
+    // Within a minute of the first mail there is no second one, so the only link is that of the attacker's sign-up.
     let _ = login(PASSWORD).await.expect_problem(401, "email_unverified");
     let _ = login(attackers).await.expect_problem(401, "invalid_credentials");
     let _ = visitor
         .post("/v1/auth/verify", &json!({ "token": first.token() }))
         .await
         .expect_status(204);
-    let _ = login(attackers).await.expect_status(200);
-    let _ = login(PASSWORD).await.expect_problem(401, "invalid_credentials");
+    // The click proved the mailbox and nobody's password: the mailbox chooses one now.
+    for password in [attackers, PASSWORD] {
+        let _ = login(password).await.expect_problem(401, "invalid_credentials");
+    }
+    let link = site.outbox().wait_for(&email, "/reset?token=").await;
+    let chosen = "a password that the owner chose";
+    let _ = visitor
+        .post("/v1/auth/password/reset", &json!({ "token": link.token(), "password": chosen }))
+        .await
+        .expect_status(204);
+    let _ = login(attackers).await.expect_problem(401, "invalid_credentials");
+    let _ = login(chosen).await.expect_status(200);
+}
+
+/// A second click on "sign up" is no contest: the password that was typed twice is the account's.
+async fn the_same_sign_up_twice_keeps_its_password(backing: Backing) {
+    let site = Site::start(backing).await;
+    let (visitor, email) = (site.client(), new_address("twice"));
+    for _ in 0..2 {
+        let _ = visitor
+            .post("/v1/auth/register", &sign_up_body(&email, PASSWORD))
+            .await
+            .expect_status(202);
+    }
+    let token = site.outbox().wait_for(&email, "token=").await.token();
+    let _ = visitor.post("/v1/auth/verify", &json!({ "token": token })).await.expect_status(204);
+    let login = json!({ "email": email, "password": PASSWORD });
+    let _ = visitor.post("/v1/auth/login", &login).await.expect_status(200);
 }
 
 async fn a_wrong_password_takes_as_long_as_an_unknown_address(backing: Backing) {

@@ -141,7 +141,21 @@ async fn sign_out_in_three_ways(backing: Backing) {
 
     // A client whose access token is over still signs out, by its refresh token.
     let five = sign_in(&visitor, &one.email, PASSWORD).await;
-    let body = json!({ "scope": "this", "refresh_token": five.refresh_token });
+    let current = refresh(&visitor, &five.refresh_token)
+        .await
+        .expect_status(200)
+        .string("/refresh_token");
+    let newest = refresh(&visitor, &current)
+        .await
+        .expect_status(200)
+        .string("/refresh_token");
+    // A copy that was used before and whose child was used too ends nothing.
+    let stale = json!({ "scope": "all", "refresh_token": five.refresh_token });
+    let _ = visitor
+        .post("/v1/auth/logout", &stale)
+        .await
+        .expect_problem(401, "token_invalid");
+    let body = json!({ "scope": "this", "refresh_token": newest });
     let _ = visitor.post("/v1/auth/logout", &body).await.expect_status(204);
     let _ = whoami(&five.client).await.expect_problem(401, "session_ended");
     let _ = visitor

@@ -61,6 +61,8 @@ fn options(url: &str) -> DatabaseOptions {
     DatabaseOptions {
         max_connections: 4,
         acquire_timeout: std::time::Duration::from_secs(20),
+        statement_timeout: Some(std::time::Duration::from_secs(30)),
+        lock_timeout: Some(std::time::Duration::from_secs(30)),
         ..DatabaseOptions::new(url)
     }
 }

@@ -122,7 +122,7 @@ impl Setup {
         let gate = gate(&kit).await;
         let api = EventsApi {
             events: Arc::new(events),
-            idempotency: Arc::new(Idempotency::new(Arc::new(self.idempotency), clock)),
+            idempotency: Arc::new(Idempotency::new(Arc::new(self.idempotency), clock).0),
             gate: Arc::clone(&gate),
             shutdown: self.shutdown,
         };

@@ -50,7 +50,7 @@ fn bearer() -> Bearer {
 fn api(bench: Bench, store: MockIdempotencyStore) -> FilesApi {
     let mut clock = MockClock::new();
     clock.expect_now().returning(|| Timestamp::from_seconds(0));
-    let idempotency = Idempotency::new(Arc::new(store), Arc::new(clock));
+    let idempotency = Idempotency::new(Arc::new(store), Arc::new(clock)).0;
     FilesApi {
         files: Arc::new(bench.files()),
         idempotency: Arc::new(idempotency),

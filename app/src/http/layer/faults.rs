@@ -180,15 +180,34 @@ fn said_by(reason: &str) -> Vec<FieldProblem> {
     verdict().into_iter().collect()
 }
 
-/// A validator's verdict: `maxLength(40)` and the like, written in the code.
+/// A validator's verdict: `maxLength(40)`, `maximum(200, exclusive: false)` and the like, written in the code.
 fn ruled(pointer: &str, rule: &str) -> FieldProblem {
-    let code = match rule.split_once('(').map_or(rule, |(name, _)| name) {
-        "maxLength" | "minLength" | "maxItems" | "minItems" => "length",
-        "maximum" | "minimum" | "multipleOf" => "range",
-        "pattern" => "pattern",
-        _ => "invalid",
+    let (name, bounds) = rule.split_once('(').unwrap_or((rule, ""));
+    let bounds = bounds.strip_suffix(')').unwrap_or(bounds);
+    let (bound, exclusive) = match bounds.split_once(", exclusive: ") {
+        Some((bound, exclusive)) => (bound, exclusive == "true"),
+        None => (bounds, false),
     };
-    FieldProblem::new(pointer, code, format!("the rule {rule} refuses it"))
+    let (code, detail) = match (name, exclusive) {
+        ("maximum", false) => ("range", format!("must be at most {bound}")),
+        ("maximum", true) => ("range", format!("must be less than {bound}")),
+        ("minimum", false) => ("range", format!("must be at least {bound}")),
+        ("minimum", true) => ("range", format!("must be more than {bound}")),
+        ("multipleOf", _) => ("range", format!("must be a multiple of {bound}")),
+        ("maxLength", _) => ("length", format!("must have at most {}", counted(bound, "character"))),
+        ("minLength", _) => ("length", format!("must have at least {}", counted(bound, "character"))),
+        ("maxItems", _) => ("length", format!("must have at most {}", counted(bound, "item"))),
+        ("minItems", _) => ("length", format!("must have at least {}", counted(bound, "item"))),
+        ("pattern", _) => ("pattern", format!("must match the pattern {}", bound.trim_matches('"'))),
+        ("uniqueItems", _) => ("invalid", "must not hold the same item twice".to_owned()),
+        _ => ("invalid", format!("the rule {rule} refuses it")),
+    };
+    FieldProblem::new(pointer, code, detail)
+}
+
+fn counted(bound: &str, unit: &str) -> String {
+    let plural = if bound == "1" { "" } else { "s" };
+    format!("{bound} {unit}{plural}")
 }
 
 /// A parameter that cannot be read is a malformed request, one that a rule refuses a failed validation.
@@ -217,5 +236,39 @@ fn log(fault: &Fault) {
         tracing::error!(code = fault.code(), causes, "a request failed");
     } else {
         tracing::warn!(code = fault.code(), causes, "a request was turned away");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_told_as_a_plain_sentence() {
+        for (rule, code, detail) in [
+            ("maximum(200, exclusive: false)", "range", "must be at most 200"),
+            ("maximum(0.5, exclusive: true)", "range", "must be less than 0.5"),
+            ("minimum(1, exclusive: false)", "range", "must be at least 1"),
+            ("minimum(0, exclusive: true)", "range", "must be more than 0"),
+            ("multipleOf(5)", "range", "must be a multiple of 5"),
+            ("maxLength(40)", "length", "must have at most 40 characters"),
+            ("minLength(1)", "length", "must have at least 1 character"),
+            ("maxItems(100)", "length", "must have at most 100 items"),
+            ("minItems(1)", "length", "must have at least 1 item"),
+            (
+                "pattern(\"^[a-z]{2}(x)$\")",
+                "pattern",
+                "must match the pattern ^[a-z]{2}(x)$",
+            ),
+            ("uniqueItems()", "invalid", "must not hold the same item twice"),
+            ("other(1)", "invalid", "the rule other(1) refuses it"),
+        ] {
+            let problem = ruled("#/x", rule);
+            assert_eq!(
+                (problem.code.as_str(), problem.detail.as_str()),
+                (code, detail),
+                "{rule}"
+            );
+        }
     }
 }

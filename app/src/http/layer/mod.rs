@@ -20,10 +20,12 @@ mod cors;
 mod faults;
 mod host;
 mod pointers;
+mod rate;
 mod routes;
 
 pub use body::{BodyWatch, Broken};
 pub use client::{ClientAddress, RequestId};
+pub use rate::RateNote;
 pub use routes::{Route, RouteTable};
 
 /// The size of a body where nothing else is said: enough for any JSON of ours, 1 MiB.
@@ -117,6 +119,8 @@ impl<E: Endpoint> Endpoint for Front<E> {
             .unwrap_or_else(|| RequestId::new((policy.new_request_id)().hyphenated().to_string()));
         request.set_data(client);
         request.set_data(id.clone());
+        let rate = RateNote::default();
+        request.set_data(rate.clone());
         let method = request.method().clone();
         let route = policy.routes.find(request.uri().path());
         let origin = cors::accepted(&request, &policy.cors_origins);
@@ -128,6 +132,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
             response = without_body(response);
         }
         dress(&mut response, &id);
+        rate.tell(response.headers_mut());
         if !policy.cors_origins.is_empty() {
             cors::mark(&mut response, origin, &method);
         }

@@ -72,7 +72,7 @@ catalogue! {
     method_not_allowed 405 "method_not_allowed" "This path does not know the method"
         "Use one of the methods in the header `Allow`.";
     request_timeout 408 "request_timeout" "The request did not arrive in time"
-        "Send it again; the body stalled for too long.";
+        "Send it again; the body stalled for too long, or came more slowly than 1 KiB a second.";
     conflict 409 "conflict" "The request contradicts the present state"
         "Read the present state, then decide.";
     idempotency_in_flight 409 "idempotency_in_flight" "The first request with this Idempotency-Key is still running"
@@ -96,7 +96,7 @@ catalogue! {
     link_token_invalid 422 "token_invalid" "The token from the mail is not valid"
         "Ask for a new mail: the token is wrong, used or too old.";
     rate_limited 429 "rate_limited" "Too many requests"
-        "Wait as long as `Retry-After` says.";
+        "Wait as long as `Retry-After` says; `RateLimit` tells beforehand how many requests are left.";
     internal_error 500 "internal_error" "The server failed"
         "Try again later; when it persists, report the `request_id`.";
     overloaded 503 "overloaded" "The server is busy"

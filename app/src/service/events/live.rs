@@ -11,9 +11,9 @@ use ports::BackendError;
 use tokio::time::{Instant, Interval, Sleep};
 
 use super::follow::Follower;
-use super::places::Place;
 use super::{Standing, checks};
 use crate::service::gate::GateError;
+use crate::service::places::Place;
 
 /// What a stream says.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::blob::ByteRange;
 use domain::event::OwnEvent;
 use domain::file::{Reservation, StorageUsage};
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use ports::{
     BackendError, EffectsError, GetBlobError, IdempotencyScope, InsertFileError, PutBlobError, ReserveError,
     StoredAnswer, StreamError,
@@ -168,6 +168,51 @@ async fn a_body_of_unknown_length_ends_at_what_is_left_and_leaves_nothing() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A backend that never gets a body whole.
+struct Waiting;
+
+#[async_trait::async_trait]
+impl BlobStore for Waiting {
+    async fn put(&self, _: &BlobKey, _: ByteStream) -> Result<u64, PutBlobError> {
+        std::future::pending().await
+    }
+
+    async fn get(&self, _: &BlobKey, _: Option<ByteRange>) -> Result<ByteStream, GetBlobError> {
+        Err(down().into())
+    }
+
+    async fn size(&self, _: &BlobKey) -> Result<Option<u64>, BackendError> {
+        Err(down())
+    }
+
+    async fn remove(&self, _: &BlobKey) -> Result<(), BackendError> {
+        Err(down())
+    }
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_uploads_at_one_time_and_one_that_is_dropped_makes_room() {
+    let mut bench = Bench::new();
+    bench.repository.expect_reserve().returning(|_, _| Ok(()));
+    let mut files = bench.files();
+    files.backends.stores.insert(samples::backend(), Arc::new(Waiting));
+    let upload = |user| {
+        let mut new = new_file(Length::Exact(1));
+        new.user_id = user;
+        let mut upload = Box::pin(files.upload(new, untouchable(), none));
+        let outcome = (&mut upload).now_or_never();
+        (upload, outcome)
+    };
+    let mut open: Vec<_> = (0..upload::AT_ONCE).map(|_| upload(user())).collect();
+    assert!(open.iter().all(|(_, outcome)| outcome.is_none()), "they wait");
+    let (_, refused) = upload(user());
+    assert!(matches!(refused, Some(Err(UploadFileError::TooMany))), "{refused:?}");
+    let (_, other) = upload(UserId::new(uuid::Uuid::from_u128(8)));
+    assert!(other.is_none(), "users do not concern each other");
+    open.pop();
+    assert!(upload(user()).1.is_none());
 }
 
 #[tokio::test]

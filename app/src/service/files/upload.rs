@@ -20,6 +20,9 @@ use crate::service::Origin;
 
 /// What a multipart body may have around its file: boundaries and part headers.
 const FRAMING: u64 = 16 * 1024;
+/// Uploads of one user at one time in this process: the backends have places for a number of bodies, and one slow user
+/// must not hold all of them.
+pub(super) const AT_ONCE: u32 = 8;
 /// Every upload may take this long, however small it is.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// A larger one may take longer, at this least rate in bytes a second: that of a poor mobile connection.
@@ -74,6 +77,9 @@ pub enum UploadFileError {
     /// The body broke off, or was not as long as it said.
     #[error("the body broke off")]
     Interrupted,
+    /// The user has as many uploads under way as are allowed at one time.
+    #[error("too many uploads at one time")]
+    TooMany,
     /// It came too slowly.
     #[error("the upload took too long")]
     TooSlow,
@@ -108,7 +114,7 @@ impl Files {
     /// Stores a file. `answer` makes what is kept of the answer for a request with an `Idempotency-Key`; it is committed with the file.
     ///
     /// The size limit and the quota are held against the length that is known, and room is held, before the body is
-    /// touched. When it fails the blob is removed and the room given back; when the process dies or the request is
+    /// touched. Of one user a few uploads run at one time. When it fails the blob is removed and the room given back; when the process dies or the request is
     /// dropped, the sweeper does that.
     ///
     /// # Errors
@@ -119,6 +125,7 @@ impl Files {
         body: ByteStream,
         answer: impl FnOnce(&File) -> Option<StoredAnswer> + Send,
     ) -> Result<File, UploadFileError> {
+        let _place = self.uploads.take(new.user_id).ok_or(UploadFileError::TooMany)?;
         let (reservation, room) = self.reserve(&new).await?;
         let held = Held::new(reservation.clone(), &self.abandoned, &self.toolkit.clock);
         let taken = match self.put(&new, &reservation, &room, body).await {

@@ -14,6 +14,10 @@ struct Handler {
     failing: Mutex<Vec<(Shard, u64, HandleEventError)>>,
     handled: Mutex<Vec<(u8, u64)>>,
     slow: Option<(Arc<TestClock>, Duration)>,
+    /// What becomes of batches, the last first; one that is not named here is refused.
+    batches: Mutex<Vec<Result<Option<Vec<bool>>, HandleEventError>>>,
+    batched: Mutex<Vec<Vec<(u8, u64)>>>,
+    under_way: Mutex<(usize, usize)>,
 }
 
 #[async_trait]
@@ -26,6 +30,9 @@ impl EventHandler for Handler {
         if let Some((clock, takes)) = &self.slow {
             clock.advance(*takes);
         }
+        self.note_under_way(1);
+        tokio::task::yield_now().await;
+        self.note_under_way(-1);
         let mut failing = self.failing.lock().unwrap();
         let found = failing
             .iter()
@@ -39,9 +46,24 @@ impl EventHandler for Handler {
             .push((event.shard.number(), event.position));
         Ok(())
     }
+
+    async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
+        let batch = events.iter().map(|event| (event.shard.number(), event.position)).collect();
+        let outcome = self.batches.lock().unwrap().pop().unwrap_or(Ok(None));
+        if matches!(outcome, Ok(Some(_))) {
+            self.batched.lock().unwrap().push(batch);
+        }
+        outcome
+    }
 }
 
 impl Handler {
+    fn note_under_way(&self, change: isize) {
+        let mut under_way = self.under_way.lock().unwrap();
+        under_way.0 = under_way.0.checked_add_signed(change).unwrap();
+        under_way.1 = under_way.1.max(under_way.0);
+    }
+
     fn failing(shard: u8, position: u64, error: HandleEventError) -> Self {
         Self {
             failing: Mutex::new(vec![(Shard::new(shard).unwrap(), position, error)]),
@@ -128,6 +150,54 @@ async fn each_event_is_handled_once_in_order() {
     assert_eq!(worker.step().await.unwrap(), Pace::Rest);
     assert_eq!(handler.handled(), []);
     assert_eq!(worker.counters().done(), 6);
+}
+
+#[tokio::test]
+async fn few_shards_are_handled_at_the_same_time() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let shards = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut worker = worker(&handler, log(shards, 3), cursors(), &kit);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled().len(), 48);
+    assert_eq!(*handler.under_way.lock().unwrap(), (0, SIDE_BY_SIDE));
+}
+
+#[tokio::test]
+async fn a_handler_that_can_takes_all_shards_at_once() {
+    let kit = kit();
+    let batches = vec![Ok(Some(vec![true, false, true, true]))];
+    let handler = Arc::new(Handler {
+        batches: Mutex::new(batches),
+        ..Handler::default()
+    });
+    let mut worker = worker(&handler, log(&[1, 4], 2), cursors(), &kit);
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(
+        *handler.batched.lock().unwrap(),
+        [vec![(1, 1), (1, 2), (4, 1), (4, 2)]]
+    );
+    assert_eq!(worker.step().await.unwrap(), Pace::Rest);
+    assert_eq!(handler.handled(), [], "the cursors passed all of them");
+    assert_eq!(
+        (worker.counters().done(), worker.counters().failures()),
+        (3, 0),
+        "one was handled before"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_comes_again_or_one_by_one() {
+    let kit = kit();
+    let permanent = BackendError::permanent("test", "anything", "an event that cannot be handled");
+    let handler = Arc::new(Handler {
+        batches: Mutex::new(vec![Err(permanent.into()), Err(away().into())]),
+        ..Handler::failing(1, 1, HandleEventError::Failed("bad".into()))
+    });
+    let mut worker = worker(&handler, log(&[1, 4], 2), cursors(), &kit);
+    assert!(worker.step().await.unwrap_err().temporary);
+    assert_eq!(handler.handled(), [], "the backend is away for all of them");
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(4, 1), (4, 2)], "the bad one holds its own shard");
 }
 
 #[tokio::test]

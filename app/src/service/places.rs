@@ -1,11 +1,11 @@
-//! Places for live streams: so many for each user, given back when the stream is dropped.
+//! Places for what lasts, such as live streams and uploads: so many for each user, given back when dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::id::UserId;
 
-/// All places of this process.
+/// All places of one kind in this process.
 #[derive(Debug)]
 pub(super) struct Places {
     per_user: u32,
@@ -20,6 +20,7 @@ pub(super) struct Place {
 }
 
 impl Places {
+    /// So many for each user.
     pub(super) fn new(per_user: u32) -> Self {
         Self {
             per_user,
@@ -41,6 +42,7 @@ impl Places {
         })
     }
 
+    /// How many are taken, by all users.
     pub(super) fn taken(&self) -> u64 {
         lock(&self.taken).values().copied().map(u64::from).sum()
     }
@@ -51,7 +53,7 @@ impl Drop for Place {
         let mut taken = lock(&self.taken);
         match taken.get_mut(&self.user) {
             Some(count) if *count > 1 => *count -= 1,
-            // Users without streams take no memory.
+            // Users without places take no memory.
             _ => drop(taken.remove(&self.user)),
         }
     }
