@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_crypto::{BcryptPasswordHasher, HasherConfig, HmacLinkSigner, HmacRefreshTokenCodec, Keys, MasterKey, MasterSealer, PasetoKeyring};
+use adapter_crypto::{
+    BcryptPasswordHasher, HasherConfig, HmacLinkSigner, HmacRefreshTokenCodec, Keys, MasterKey, MasterSealer,
+    PasetoKeyring,
+};
 use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 use adapter_sql::{
@@ -62,13 +65,19 @@ pub enum ComposeError {
     #[error("{0} does not hold a master key: 32 bytes in base64, as `head -c 32 /dev/urandom | base64` makes them")]
     MasterKeyFile(String),
     /// There is no master key.
-    #[error("master_key is not set: make one with `head -c 32 /dev/urandom | base64` and give it to every node as PLINTH_MASTER_KEY_FILE")]
+    #[error(
+        "master_key is not set: make one with `head -c 32 /dev/urandom | base64` and give it to every node as PLINTH_MASTER_KEY_FILE"
+    )]
     MasterKeyMissing,
     /// The installation was made with another master key.
-    #[error("this installation belongs to another master key: give this node the key that the others have (PLINTH_MASTER_KEY_FILE)")]
+    #[error(
+        "this installation belongs to another master key: give this node the key that the others have (PLINTH_MASTER_KEY_FILE)"
+    )]
     OtherMasterKey,
     /// Another server uses the data folder.
-    #[error("another `plinth serve` uses {0}: with SQLite there is one server for a data folder; take PostgreSQL to run several")]
+    #[error(
+        "another `plinth serve` uses {0}: with SQLite there is one server for a data folder; take PostgreSQL to run several"
+    )]
     InUse(String),
     /// A configured value that its adapter refuses.
     #[error("{key}: {reason}")]
@@ -95,7 +104,9 @@ pub struct Guarded {
 
 impl std::fmt::Debug for Guarded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Guarded")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -209,7 +220,11 @@ impl Ports {
 pub fn data_folder(config: &Config) -> Result<(), ComposeError> {
     let path = &config.data_dir;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| ComposeError::Io { path: path.display().to_string(), what: "the data folder cannot be made", source })
+    made.map_err(|source| ComposeError::Io {
+        path: path.display().to_string(),
+        what: "the data folder cannot be made",
+        source,
+    })
 }
 
 /// Holds the data folder of an SQLite installation for one server, as long as it lives.
@@ -225,8 +240,18 @@ pub fn lock_folder(config: &Config) -> Result<FolderLock, ComposeError> {
         return Ok(FolderLock(None));
     }
     let path = config.data_dir.join("serve.lock");
-    let failed = |source| ComposeError::Io { path: path.display().to_string(), what: "the lock cannot be taken", source };
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let failed = |source| ComposeError::Io {
+        path: path.display().to_string(),
+        what: "the lock cannot be taken",
+        source,
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(FolderLock(Some(file))),
         Err(std::fs::TryLockError::WouldBlock) => Err(ComposeError::InUse(config.data_dir.display().to_string())),
@@ -309,25 +334,45 @@ fn master_key(config: &Config, randomness: &dyn Randomness) -> Result<MasterKey,
     }
     let path = config.data_dir.join("master.key");
     match std::fs::read_to_string(&path) {
-        Ok(text) => MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string())),
+        Ok(text) => {
+            MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string()))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_master_key(&path, randomness),
-        Err(source) => Err(ComposeError::Io { path: path.display().to_string(), what: "the master key cannot be read", source }),
+        Err(source) => Err(ComposeError::Io {
+            path: path.display().to_string(),
+            what: "the master key cannot be read",
+            source,
+        }),
     }
 }
 
 /// Written whole under another name and then linked: two processes that start at once end with the same key, and a power cut leaves no half of one.
 fn new_master_key(path: &Path, randomness: &dyn Randomness) -> Result<MasterKey, ComposeError> {
-    let failed = |source| ComposeError::Io { path: path.display().to_string(), what: "the master key cannot be made", source };
+    let failed = |source| ComposeError::Io {
+        path: path.display().to_string(),
+        what: "the master key cannot be made",
+        source,
+    };
     let key = MasterKey::generate(randomness);
     let draft: PathBuf = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft).map_err(failed)?;
-    let written = file.write_all(key.to_base64().as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
+    let mut file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
+    let written = file
+        .write_all(key.to_base64().as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all());
     let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
     std::fs::remove_file(&draft).map_err(failed)?;
     match linked {
         Ok(()) => {
             if let Some(folder) = path.parent() {
-                std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                std::fs::File::open(folder)
+                    .and_then(|folder| folder.sync_all())
+                    .map_err(failed)?;
             }
             tracing::info!(path = %path.display(), "a master key was made; keep a copy of it: without it nothing in the database can be opened");
             Ok(key)
@@ -362,8 +407,16 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let own_name = format!("urn:plinth:{}", installation.id);
     let issuer_name = config.auth.issuer.clone().unwrap_or_else(|| own_name.clone());
     let audience = config.auth.audience.clone().unwrap_or(own_name);
-    let keyring = Arc::new(PasetoKeyring::new(Arc::clone(&sealer), issuer_name.clone(), audience.clone()));
-    let hashing = HasherConfig { cost: config.auth.bcrypt_cost, threads: config.auth.hash_threads, queue: config.auth.hash_queue };
+    let keyring = Arc::new(PasetoKeyring::new(
+        Arc::clone(&sealer),
+        issuer_name.clone(),
+        audience.clone(),
+    ));
+    let hashing = HasherConfig {
+        cost: config.auth.bcrypt_cost,
+        threads: config.auth.hash_threads,
+        queue: config.auth.hash_queue,
+    };
     let hasher = BcryptPasswordHasher::new(&keys, hashing, Arc::clone(&randomness), Arc::clone(&clock))?;
     let mut guarded = Vec::new();
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
@@ -418,27 +471,59 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
 /// The stores by name, and those on local disks by themselves.
 type Stores = (BTreeMap<BackendName, Arc<dyn BlobStore>>, Vec<Arc<LocalBlobStore>>);
 
-async fn blob_stores(config: &Config, clock: &Arc<dyn Clock>, guarded_backends: &mut Vec<Guarded>) -> Result<Stores, ComposeError> {
+async fn blob_stores(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    guarded_backends: &mut Vec<Guarded>,
+) -> Result<Stores, ComposeError> {
     let (mut stores, mut locals) = Stores::default();
     for (name, backend) in &config.files.backends {
-        let refused = |reason: String| ComposeError::Setting { key: format!("files.backends.{name}"), reason };
-        let name: BackendName = name.parse().map_err(|error: domain::file::ParseBackendNameError| refused(error.to_string()))?;
+        let refused = |reason: String| ComposeError::Setting {
+            key: format!("files.backends.{name}"),
+            reason,
+        };
+        let name: BackendName = name
+            .parse()
+            .map_err(|error: domain::file::ParseBackendNameError| refused(error.to_string()))?;
         let BackendConfig::Local { root } = backend;
         let local = Arc::new(LocalBlobStore::open(root).await?);
-        let store = Arc::new(GuardedBlobStore::new(Arc::clone(&local) as Arc<dyn BlobStore>, "files", GuardPolicy::default(), Arc::clone(clock)));
+        let store = Arc::new(GuardedBlobStore::new(
+            Arc::clone(&local) as Arc<dyn BlobStore>,
+            "files",
+            GuardPolicy::default(),
+            Arc::clone(clock),
+        ));
         let watched = Arc::clone(&store);
-        guarded_backends.push(guarded(format!("files {}", name.as_str()), move || (watched.stats(), watched.breaker())));
+        guarded_backends.push(guarded(format!("files {}", name.as_str()), move || {
+            (watched.stats(), watched.breaker())
+        }));
         locals.push(local);
         stores.insert(name, store as Arc<dyn BlobStore>);
     }
     Ok((stores, locals))
 }
 
-async fn mailer(config: &Config, clock: &Arc<dyn Clock>, guarded_backends: &mut Vec<Guarded>) -> Result<Arc<dyn Mailer>, ComposeError> {
-    let refused = |reason: String| ComposeError::Setting { key: "mail.from_address".to_owned(), reason };
-    let from = config.mail.from_address.parse().map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
+async fn mailer(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    guarded_backends: &mut Vec<Guarded>,
+) -> Result<Arc<dyn Mailer>, ComposeError> {
+    let refused = |reason: String| ComposeError::Setting {
+        key: "mail.from_address".to_owned(),
+        reason,
+    };
+    let from = config
+        .mail
+        .from_address
+        .parse()
+        .map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
     let eml = EmlMailer::open(&config.mail.outbox_dir, from, &config.mail.from_name).await?;
-    let mailer = Arc::new(GuardedMailer::new(Arc::new(eml), "mail", GuardPolicy::default(), Arc::clone(clock)));
+    let mailer = Arc::new(GuardedMailer::new(
+        Arc::new(eml),
+        "mail",
+        GuardPolicy::default(),
+        Arc::clone(clock),
+    ));
     let watched = Arc::clone(&mailer);
     guarded_backends.push(guarded("mail".to_owned(), move || (watched.stats(), watched.breaker())));
     Ok(mailer)
@@ -452,7 +537,11 @@ fn roles(config: &Config) -> Vec<(&'static str, String)> {
     };
     let backends = config.files.backends.iter().map(|(name, backend)| {
         let BackendConfig::Local { root } = backend;
-        let mark = if *name == config.files.default { " (default)" } else { "" };
+        let mark = if *name == config.files.default {
+            " (default)"
+        } else {
+            ""
+        };
         format!("{name}{mark} on disk, {}", root.display())
     });
     vec![
@@ -487,5 +576,9 @@ fn guarded(name: String, read: impl Fn() -> (GuardStats, BreakerState) + Send + 
             total_micros: stats.total_micros,
         }
     };
-    Guarded { name, state: Arc::new(state), figures: Arc::new(figures) }
+    Guarded {
+        name,
+        state: Arc::new(state),
+        figures: Arc::new(figures),
+    }
 }

@@ -38,11 +38,11 @@ const NORMAL: &Table = &[
     (GUARD, &[DOMAIN, PORTS]),
     // Feature `server`: the conversions stand beside the bodies, because the orphan rule forbids them elsewhere.
     (OPENAPI, &[DOMAIN]),
-    (TUI, &[]),
+    (TUI, &[OPENAPI]),
     (MIGRATION, &[]),
     (
         APP,
-        &[DOMAIN, PORTS, OPENAPI, MIGRATION, SQL, LOCAL, CRYPTO, SYSTEM, GUARD],
+        &[DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD],
     ),
     (TESTS, &[]),
 ];

@@ -109,6 +109,8 @@ pub enum Command {
     Openapi(OpenapiArgs),
     /// Ask a running server whether it is ready; for container images without a shell
     Healthcheck(HealthcheckArgs),
+    /// Watch a running server: pool, log, groups, mail, with history and warnings
+    Top(TopArgs),
 }
 
 /// Flags of `serve`.
@@ -245,6 +247,29 @@ pub struct HealthcheckArgs {
     /// The ops address; otherwise the configured one
     #[arg(long, value_name = "ADDRESS")]
     pub url: Option<String>,
+}
+
+/// Flags of `top`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TopArgs {
+    /// The ops address; otherwise the configured one
+    #[arg(long, value_name = "ADDRESS")]
+    pub url: Option<String>,
+    /// Print the overview and end; it takes a second, since rates need two readings
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: print the figures as JSON, from one reading
+    #[arg(long, requires = "once")]
+    pub json: bool,
+    /// Use letters of ASCII only
+    #[arg(long)]
+    pub ascii: bool,
+    /// Write all that happens to a new file, to be shown again by --replay
+    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    pub record: Option<PathBuf>,
+    /// Show a recording instead of a server
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "url", "record"])]
+    pub replay: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

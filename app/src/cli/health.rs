@@ -29,7 +29,7 @@ pub(super) async fn run(args: &HealthcheckArgs, config: &Config, output: &mut Ou
 }
 
 /// An address that listens everywhere is asked on this machine.
-fn reachable(config: &Config) -> String {
+pub(super) fn reachable(config: &Config) -> String {
     let mut address = config.ops.bind;
     if address.ip().is_unspecified() {
         let local: std::net::IpAddr = if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };

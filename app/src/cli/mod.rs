@@ -10,6 +10,7 @@ mod migrate;
 mod openapi;
 pub mod output;
 mod run;
+mod top;
 mod user;
 
 pub use run::run;

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
-use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::payload::Json;
+use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, ServerObject};
 use serde_json::{Map, Value, json};
 
@@ -38,8 +38,12 @@ const ERRORS: [&[(&str, &[&str])]; 8] = [
 ];
 
 /// What every operation may answer.
-const ALWAYS: &[(u16, &str)] =
-    &[(400, "host_invalid"), (500, "internal_error"), (503, "dependency_unavailable"), (503, "overloaded")];
+const ALWAYS: &[(u16, &str)] = &[
+    (400, "host_invalid"),
+    (500, "internal_error"),
+    (503, "dependency_unavailable"),
+    (503, "overloaded"),
+];
 /// What every operation with a body may answer.
 const WITH_BODY: &[(u16, &str)] = &[
     (400, "malformed_request"),
@@ -118,7 +122,9 @@ pub fn page() -> &'static str {
     static PAGE: LazyLock<String> = LazyLock::new(|| {
         let service = service();
         // The page is served beside the API, under whatever address and prefix: there it tries the operations out.
-        let here = document().replacen(&format!("\"{SERVER}\""), "\"./\"", 1).replacen(SERVER_TITLE, "This server", 1);
+        let here = document()
+            .replacen(&format!("\"{SERVER}\""), "\"./\"", 1)
+            .replacen(SERVER_TITLE, "This server", 1);
         let html = service.swagger_ui_html().replacen(&service.spec(), &here, 1);
         html.replacen("<title>Swagger UI</title>", "<title>Plinth API</title>", 1)
     });
@@ -136,7 +142,11 @@ fn complete(document: &mut Value) {
     });
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for operation in paths.into_iter().flat_map(Map::values_mut).flat_map(operations) {
-        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = operation
+            .get("operationId")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         secure(operation, &id);
         let errors = errors_of(operation, particular.get(id.as_str()).copied().unwrap_or_default());
         add_errors(operation, &errors);
@@ -186,18 +196,33 @@ fn name_headers(operation: &mut Map<String, Value>) {
     let canonical = |name: &str| {
         let parts = name.split('-').map(|part| {
             let (first, rest) = part.split_at(part.len().min(1));
-            if part.eq_ignore_ascii_case("etag") { "ETag".to_owned() } else { first.to_uppercase() + &rest.to_lowercase() }
+            if part.eq_ignore_ascii_case("etag") {
+                "ETag".to_owned()
+            } else {
+                first.to_uppercase() + &rest.to_lowercase()
+            }
         });
         parts.collect::<Vec<_>>().join("-")
     };
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
-    for parameter in parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "header") {
+    for parameter in parameters
+        .into_iter()
+        .flatten()
+        .filter(|parameter| parameter["in"] == "header")
+    {
         let name = canonical(parameter["name"].as_str().unwrap_or_default());
         parameter["name"] = json!(name);
     }
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
-    for headers in responses.into_iter().flat_map(Map::values_mut).filter_map(|response| response["headers"].as_object_mut()) {
-        *headers = std::mem::take(headers).into_iter().map(|(name, header)| (canonical(&name), header)).collect();
+    for headers in responses
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(|response| response["headers"].as_object_mut())
+    {
+        *headers = std::mem::take(headers)
+            .into_iter()
+            .map(|(name, header)| (canonical(&name), header))
+            .collect();
     }
 }
 
@@ -207,11 +232,25 @@ fn share_errors(document: &mut Value) {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for operation in paths.into_iter().flat_map(Map::values_mut).flat_map(operations) {
         let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
-        for (status, response) in responses.into_iter().flat_map(Map::iter_mut).filter(|(_, response)| response.get("x-codes").is_some()) {
-            let known = shared.iter().find(|(_, known)| *known == response).map(|(name, _)| name.clone());
+        for (status, response) in responses
+            .into_iter()
+            .flat_map(Map::iter_mut)
+            .filter(|(_, response)| response.get("x-codes").is_some())
+        {
+            let known = shared
+                .iter()
+                .find(|(_, known)| *known == response)
+                .map(|(name, _)| name.clone());
             let name = known.unwrap_or_else(|| {
-                let same = shared.keys().filter(|name| name.starts_with(&format!("Error{status}"))).count();
-                let name = if same == 0 { format!("Error{status}") } else { format!("Error{status}Variant{same}") };
+                let same = shared
+                    .keys()
+                    .filter(|name| name.starts_with(&format!("Error{status}")))
+                    .count();
+                let name = if same == 0 {
+                    format!("Error{status}")
+                } else {
+                    format!("Error{status}Variant{same}")
+                };
                 shared.insert(name.clone(), response.clone());
                 name
             });
@@ -235,7 +274,9 @@ impl ProblemAlone {
 fn operations(path: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
     let methods = ["get", "put", "post", "patch", "delete", "head"];
     let entries = path.as_object_mut().into_iter().flat_map(Map::iter_mut);
-    entries.filter(move |(method, _)| methods.contains(&method.as_str())).filter_map(|(_, value)| value.as_object_mut())
+    entries
+        .filter(move |(method, _)| methods.contains(&method.as_str()))
+        .filter_map(|(_, value)| value.as_object_mut())
 }
 
 /// poem-openapi says nothing about operations without a token; generators then take the global default, and linters complain.
@@ -249,10 +290,21 @@ fn secure(operation: &mut Map<String, Value>, id: &str) {
 }
 
 fn errors_of(operation: &Map<String, Value>, particular: &[&str]) -> BTreeMap<u16, Vec<&'static ErrorEntry>> {
-    let filled = |name: &str| operation.get(name).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let filled = |name: &str| {
+        operation
+            .get(name)
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty())
+    };
     let has_token = filled("security");
     let mut codes: Vec<(u16, &str)> = ALWAYS.to_vec();
-    codes.extend(operation.contains_key("requestBody").then_some(WITH_BODY).into_iter().flatten());
+    codes.extend(
+        operation
+            .contains_key("requestBody")
+            .then_some(WITH_BODY)
+            .into_iter()
+            .flatten(),
+    );
     codes.extend(filled("parameters").then_some(WITH_PARAMETERS).into_iter().flatten());
     codes.extend(has_token.then_some(WITH_TOKEN).into_iter().flatten());
     let mut found: BTreeMap<u16, Vec<&'static ErrorEntry>> = BTreeMap::new();
@@ -275,9 +327,18 @@ fn errors_of(operation: &Map<String, Value>, particular: &[&str]) -> BTreeMap<u1
 }
 
 fn add_errors(operation: &mut Map<String, Value>, errors: &BTreeMap<u16, Vec<&'static ErrorEntry>>) {
-    let Some(responses) = operation.entry("responses").or_insert_with(|| json!({})).as_object_mut() else { return };
+    let Some(responses) = operation
+        .entry("responses")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    else {
+        return;
+    };
     for (status, entries) in errors {
-        let lines: Vec<String> = entries.iter().map(|entry| format!("- `{}`: {}.", entry.code, entry.title)).collect();
+        let lines: Vec<String> = entries
+            .iter()
+            .map(|entry| format!("- `{}`: {}.", entry.code, entry.title))
+            .collect();
         let codes: Vec<&str> = entries.iter().map(|entry| entry.code).collect();
         let mut response = json!({
             "description": lines.join("\n"),
@@ -317,7 +378,11 @@ fn example(entry: &ErrorEntry) -> Value {
 /// Every answer carries the request id.
 fn describe_headers(operation: &mut Map<String, Value>) {
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
-    for response in responses.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+    for response in responses
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+    {
         let headers = response.entry("headers").or_insert_with(|| json!({}));
         headers["X-Request-Id"] = json!({ "$ref": "#/components/headers/RequestId" });
     }
@@ -330,7 +395,11 @@ mod tests {
     fn all() -> Vec<Map<String, Value>> {
         let mut document: Value = serde_json::from_str(document()).unwrap();
         let paths = document["paths"].as_object_mut().unwrap();
-        paths.values_mut().flat_map(operations).map(|operation| operation.clone()).collect()
+        paths
+            .values_mut()
+            .flat_map(operations)
+            .map(|operation| operation.clone())
+            .collect()
     }
 
     #[test]
@@ -339,9 +408,18 @@ mod tests {
         assert!(all.len() > 30, "{} operations", all.len());
         for operation in &all {
             let id = operation["operationId"].as_str().expect("an id");
-            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{id} has no summary");
-            assert!(operation["security"].is_array(), "{id} does not say whether it needs a token");
-            assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id} is in no chapter");
+            assert!(
+                operation["summary"].as_str().is_some_and(|text| !text.is_empty()),
+                "{id} has no summary"
+            );
+            assert!(
+                operation["security"].is_array(),
+                "{id} does not say whether it needs a token"
+            );
+            assert!(
+                operation["tags"].as_array().is_some_and(|tags| tags.len() == 1),
+                "{id} is in no chapter"
+            );
             let internal = &operation["responses"]["500"]["$ref"];
             assert_eq!(internal, "#/components/responses/Error500", "{id} has no errors");
         }
@@ -349,33 +427,51 @@ mod tests {
 
     #[test]
     fn every_declared_error_belongs_to_an_operation_and_to_the_catalogue() {
-        let ids: Vec<String> = all().iter().map(|operation| operation["operationId"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<String> = all()
+            .iter()
+            .map(|operation| operation["operationId"].as_str().unwrap().to_owned())
+            .collect();
         for (id, codes) in ERRORS.iter().flat_map(|list| list.iter()) {
             assert!(ids.iter().any(|known| known == id), "{id} is no operation");
             for code in *codes {
-                assert!(CATALOGUE.iter().any(|entry| entry.code == *code), "{id} names the unknown code {code}");
+                assert!(
+                    CATALOGUE.iter().any(|entry| entry.code == *code),
+                    "{id} names the unknown code {code}"
+                );
             }
         }
         for id in &ids {
-            assert!(ERRORS.iter().flat_map(|list| list.iter()).any(|(known, _)| known == id), "{id} declares no errors");
+            assert!(
+                ERRORS.iter().flat_map(|list| list.iter()).any(|(known, _)| known == id),
+                "{id} declares no errors"
+            );
         }
     }
 
     #[test]
     fn the_committed_document_is_the_served_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi/openapi.json");
-        #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of Plinth")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a switch of the test run, not a setting of Plinth"
+        )]
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, document()).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == document(), "openapi/openapi.json is out of date: scripts/spec refresh");
+        assert!(
+            committed == document(),
+            "openapi/openapi.json is out of date: scripts/spec refresh"
+        );
     }
 
     #[test]
     fn the_page_shows_the_completed_document() {
         assert!(page().contains("application/problem+json"));
         assert!(page().contains("<title>Plinth API</title>"));
-        assert!(page().contains("\"url\": \"./\"") && !page().contains(SERVER), "it tries this server");
+        assert!(
+            page().contains("\"url\": \"./\"") && !page().contains(SERVER),
+            "it tries this server"
+        );
     }
 }

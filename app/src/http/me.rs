@@ -23,7 +23,10 @@ use crate::service::sessions::Sessions;
 pub const ERRORS: &[(&str, &[&str])] = &[
     ("get_me", &["not_found"]),
     ("update_me", &["validation_failed", "not_found", "conflict"]),
-    ("change_password", &["validation_failed", "not_found", "conflict", "overloaded"]),
+    (
+        "change_password",
+        &["validation_failed", "not_found", "conflict", "overloaded"],
+    ),
     ("list_sessions", &["validation_failed"]),
     ("end_session", &["not_found"]),
     ("get_usage", &[]),
@@ -54,7 +57,12 @@ impl std::fmt::Debug for MeApi {
 #[OpenApi]
 impl MeApi {
     /// Read the own account
-    #[oai(path = "/v1/me", method = "get", operation_id = "get_me", tag = "super::Tags::Accounts")]
+    #[oai(
+        path = "/v1/me",
+        method = "get",
+        operation_id = "get_me",
+        tag = "super::Tags::Accounts"
+    )]
     async fn get(&self, auth: Bearer) -> Result<Json<UserBody>, Fault> {
         Ok(Json((&self.accounts.profile(auth.0.user_id()).await?).into()))
     }
@@ -62,34 +70,57 @@ impl MeApi {
     /// Change the own account
     ///
     /// A merge patch: what is left out stays as it is.
-    #[oai(path = "/v1/me", method = "patch", operation_id = "update_me", tag = "super::Tags::Accounts")]
+    #[oai(
+        path = "/v1/me",
+        method = "patch",
+        operation_id = "update_me",
+        tag = "super::Tags::Accounts"
+    )]
     async fn patch(&self, auth: Bearer, body: Json<PatchMeBody>) -> Result<Json<UserBody>, Fault> {
         let caller = auth.0;
         let Some(name) = &body.name else {
             return Ok(Json((&self.accounts.profile(caller.user_id()).await?).into()));
         };
         let mut fields = Fields::new();
-        let Some(name) = fields.name(name) else { return Err(fields.fault()) };
-        Ok(Json((&self.accounts.rename(caller.user_id(), &name, &caller.origin()).await?).into()))
+        let Some(name) = fields.name(name) else {
+            return Err(fields.fault());
+        };
+        Ok(Json(
+            (&self.accounts.rename(caller.user_id(), &name, &caller.origin()).await?).into(),
+        ))
     }
 
     /// Change the password
     ///
     /// The other sessions of the account end.
-    #[oai(path = "/v1/me/password", method = "post", operation_id = "change_password", tag = "super::Tags::Accounts")]
+    #[oai(
+        path = "/v1/me/password",
+        method = "post",
+        operation_id = "change_password",
+        tag = "super::Tags::Accounts"
+    )]
     async fn change_password(&self, auth: Bearer, body: Json<ChangePasswordBody>) -> Result<Done, Fault> {
         let caller = auth.0;
         let mut fields = Fields::new();
         let current = fields.password("#/current_password", &body.current_password);
         let new = fields.password("#/password", &body.password);
-        let (Some(current), Some(new)) = (current, new) else { return Err(fields.fault()) };
+        let (Some(current), Some(new)) = (current, new) else {
+            return Err(fields.fault());
+        };
         let client = caller.client.bucket().to_string();
-        self.accounts.change_password(&caller.claims, &current, &new, &client, &caller.origin()).await?;
+        self.accounts
+            .change_password(&caller.claims, &current, &new, &client, &caller.origin())
+            .await?;
         Ok(Done::Done)
     }
 
     /// List the own sessions
-    #[oai(path = "/v1/me/sessions", method = "get", operation_id = "list_sessions", tag = "super::Tags::Sessions")]
+    #[oai(
+        path = "/v1/me/sessions",
+        method = "get",
+        operation_id = "list_sessions",
+        tag = "super::Tags::Sessions"
+    )]
     async fn sessions(
         &self,
         auth: Bearer,
@@ -99,14 +130,26 @@ impl MeApi {
         limit: Query<Option<u32>>,
     ) -> Result<Json<SessionPageBody>, Fault> {
         let found = self.sessions.list(auth.0.user_id(), &page(after.0, limit.0)?).await?;
-        let items = found.items.iter().map(|session| self.session_body(&auth.0, session)).collect();
-        Ok(Json(SessionPageBody { items, next_cursor: found.next }))
+        let items = found
+            .items
+            .iter()
+            .map(|session| self.session_body(&auth.0, session))
+            .collect();
+        Ok(Json(SessionPageBody {
+            items,
+            next_cursor: found.next,
+        }))
     }
 
     /// End a session
     ///
     /// Effective on every node within a second.
-    #[oai(path = "/v1/me/sessions/:id", method = "delete", operation_id = "end_session", tag = "super::Tags::Sessions")]
+    #[oai(
+        path = "/v1/me/sessions/:id",
+        method = "delete",
+        operation_id = "end_session",
+        tag = "super::Tags::Sessions"
+    )]
     async fn end_session(
         &self,
         auth: Bearer,
@@ -114,24 +157,41 @@ impl MeApi {
         id: Path<Uuid>,
     ) -> Result<Done, Fault> {
         let selection = SessionSelection::This(SessionId::new(id.0));
-        let ended = self.sessions.logout(auth.0.user_id(), selection, EndReason::Revoked, &auth.0.origin()).await?;
-        if ended == 0 { Err(Fault::not_found()) } else { Ok(Done::Done) }
+        let ended = self
+            .sessions
+            .logout(auth.0.user_id(), selection, EndReason::Revoked, &auth.0.origin())
+            .await?;
+        if ended == 0 {
+            Err(Fault::not_found())
+        } else {
+            Ok(Done::Done)
+        }
     }
 
     /// Read the own usage
     ///
     /// What is stored now, and the figures of this calendar month.
-    #[oai(path = "/v1/me/usage", method = "get", operation_id = "get_usage", tag = "super::Tags::Accounts")]
+    #[oai(
+        path = "/v1/me/usage",
+        method = "get",
+        operation_id = "get_usage",
+        tag = "super::Tags::Accounts"
+    )]
     async fn usage(&self, auth: Bearer) -> Result<Json<UsageBody>, Fault> {
         let (user, now) = (auth.0.user_id(), self.clock.now());
         let stored = self.files.usage(user).await?;
         let figures = self.usage.get(user, now).await?;
         let tier = self.tiers.entitlement(&auth.0.claims.tier);
-        let meters = figures.into_iter().map(|figure| MeterBody { meter: figure.meter, amount: figure.amount });
+        let meters = figures.into_iter().map(|figure| MeterBody {
+            meter: figure.meter,
+            amount: figure.amount,
+        });
         Ok(Json(UsageBody {
             tier: auth.0.claims.tier.to_string(),
             storage_bytes: stored.bytes,
-            features: tier.map(|tier| tier.features.iter().cloned().collect()).unwrap_or_default(),
+            features: tier
+                .map(|tier| tier.features.iter().cloned().collect())
+                .unwrap_or_default(),
             storage_bytes_limit: tier.map_or(0, |tier| tier.limits.storage_bytes),
             files: stored.files,
             meters: meters.collect(),

@@ -55,8 +55,17 @@ impl Health {
         if draining {
             dependencies.push(dependency("process", "down", Some("it is draining".to_owned())));
         }
-        let status = if down || draining { UNREADY } else if degraded { "degraded" } else { "ready" };
-        ReadyBody { status: status.to_owned(), dependencies }
+        let status = if down || draining {
+            UNREADY
+        } else if degraded {
+            "degraded"
+        } else {
+            "ready"
+        };
+        ReadyBody {
+            status: status.to_owned(),
+            dependencies,
+        }
     }
 
     /// The database and, when it answers, its schema, which a newer node may have contracted since this one began.
@@ -70,7 +79,10 @@ impl Health {
         match tokio::time::timeout(PROBE_TIMEOUT, judge).await {
             Ok(Ok(true)) => vec![dependency(name, "ok", None), dependency("schema", "ok", None)],
             Ok(Ok(false)) => {
-                let reason = format!("it no longer serves version {}: start a newer version here", env!("CARGO_PKG_VERSION"));
+                let reason = format!(
+                    "it no longer serves version {}: start a newer version here",
+                    env!("CARGO_PKG_VERSION")
+                );
                 vec![dependency(name, "ok", None), dependency("schema", "down", Some(reason))]
             }
             // What the technology says may hold addresses and names: it belongs in the log.
@@ -86,21 +98,38 @@ impl Health {
         if !self.gate.is_stale() {
             return dependency("revocations", "ok", None);
         }
-        let age = self.gate.age().map_or("never".to_owned(), |age| format!("{} s ago", age.as_secs()));
-        dependency("revocations", "degraded", Some(format!("the feed was last read {age}; tokens will be refused when it stays so")))
+        let age = self
+            .gate
+            .age()
+            .map_or("never".to_owned(), |age| format!("{} s ago", age.as_secs()));
+        dependency(
+            "revocations",
+            "degraded",
+            Some(format!(
+                "the feed was last read {age}; tokens will be refused when it stays so"
+            )),
+        )
     }
 }
 
 fn backend(name: &str, state: BackendState) -> DependencyBody {
     match state {
         BackendState::Closed => dependency(name, "ok", None),
-        BackendState::Open => dependency(name, "degraded", Some("its breaker is open after repeated failures".to_owned())),
+        BackendState::Open => dependency(
+            name,
+            "degraded",
+            Some("its breaker is open after repeated failures".to_owned()),
+        ),
         BackendState::HalfOpen => dependency(name, "degraded", Some("its breaker lets trials through".to_owned())),
     }
 }
 
 fn dependency(name: &str, status: &str, reason: Option<String>) -> DependencyBody {
-    DependencyBody { name: name.to_owned(), status: status.to_owned(), reason }
+    DependencyBody {
+        name: name.to_owned(),
+        status: status.to_owned(),
+        reason,
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +140,10 @@ mod tests {
     use crate::worker::testing::{away, kit};
 
     /// The judgement over a probe that answers so: the status, and each dependency with its own.
-    async fn judged(check: fn() -> Result<(), BackendError>, schema: fn() -> Result<bool, BackendError>) -> (String, Vec<(String, String)>) {
+    async fn judged(
+        check: fn() -> Result<(), BackendError>,
+        schema: fn() -> Result<bool, BackendError>,
+    ) -> (String, Vec<(String, String)>) {
         let mut probe = MockProbe::new();
         probe.expect_name().return_const("database");
         probe.expect_check().returning(check);
@@ -119,16 +151,32 @@ mod tests {
         let mut feed = MockRevocationFeed::new();
         feed.expect_after().returning(|_, _| Ok(Vec::new()));
         let clock = kit().toolkit.clock;
-        let gate = Gate::new(Arc::new(MockTokenVerifier::new()), Arc::new(feed), clock, Duration::from_secs(60));
+        let gate = Gate::new(
+            Arc::new(MockTokenVerifier::new()),
+            Arc::new(feed),
+            clock,
+            Duration::from_secs(60),
+        );
         gate.refresh().await.unwrap();
-        let health = Health { database: Arc::new(probe), gate: Arc::new(gate), shutdown: Shutdown::new(), backends: Vec::new() };
+        let health = Health {
+            database: Arc::new(probe),
+            gate: Arc::new(gate),
+            shutdown: Shutdown::new(),
+            backends: Vec::new(),
+        };
         let body = health.check().await;
-        let dependencies = body.dependencies.into_iter().map(|dependency| (dependency.name, dependency.status));
+        let dependencies = body
+            .dependencies
+            .into_iter()
+            .map(|dependency| (dependency.name, dependency.status));
         (body.status, dependencies.collect())
     }
 
     fn of(dependencies: &[(&str, &str)]) -> Vec<(String, String)> {
-        dependencies.iter().map(|(name, status)| ((*name).to_owned(), (*status).to_owned())).collect()
+        dependencies
+            .iter()
+            .map(|(name, status)| ((*name).to_owned(), (*status).to_owned()))
+            .collect()
     }
 
     #[tokio::test]
@@ -138,7 +186,10 @@ mod tests {
         let contracted = of(&[("database", "ok"), ("schema", "down"), ("revocations", "ok")]);
         assert_eq!(judged(|| Ok(()), || Ok(false)).await, (UNREADY.to_owned(), contracted));
         let gone = of(&[("database", "down"), ("revocations", "ok")]);
-        assert_eq!(judged(|| Err(away()), || Ok(true)).await, (UNREADY.to_owned(), gone.clone()));
+        assert_eq!(
+            judged(|| Err(away()), || Ok(true)).await,
+            (UNREADY.to_owned(), gone.clone())
+        );
         assert_eq!(judged(|| Ok(()), || Err(away())).await, (UNREADY.to_owned(), gone));
     }
 }

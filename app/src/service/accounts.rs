@@ -1,6 +1,8 @@
 //! Accounts: signing up, verifying, resetting, the profile.
 
-use std::collections::BTreeMap;
+mod letter;
+mod password;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +10,21 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::email::EmailAddress;
 use domain::event::{Actor, OwnEvent};
-use domain::id::{MailId, RegistrationId, UserId};
-use domain::mail::{MailTemplate, NewMail};
+use domain::id::{RegistrationId, UserId};
+use domain::mail::MailTemplate;
 use domain::password::{Password, PasswordPolicy, PasswordRecord, PasswordRefusal};
-use domain::session::EndReason;
 use domain::tier::TierName;
 use domain::time::Timestamp;
-use domain::token::{Claims, OneTimeToken, TokenHash, TokenPurpose, TokenSubject};
+use domain::token::{TokenHash, TokenPurpose, TokenSubject};
 use domain::user::{DisplayName, Registration, Role, User};
 use ports::{
     BackendError, CompleteRegistrationError, Effects, EffectsError, HashPasswordError, OneTimeTokenRepository,
-    PasswordHasher, RegistrationCompletion, RegistrationRepository, SealPurpose, Sealer, SessionEnding,
-    SessionSelection, UpdateUserError, UserRepository, UserUpdate, Wakeup,
+    PasswordHasher, RegistrationCompletion, RegistrationRepository, Sealer, UpdateUserError, UserRepository,
+    UserUpdate, Wakeup,
 };
 use serde_json::json;
 
+use self::letter::Letter;
 use super::gate::Gate;
 use super::judge::{Judge, JudgeError};
 use super::sessions::TokenPolicy;
@@ -147,7 +149,10 @@ const RACES: usize = 4;
 impl Accounts {
     /// The service over its parts.
     pub fn new(parts: AccountParts) -> Self {
-        Self { judge: Judge::new(parts.password_policy), p: parts }
+        Self {
+            judge: Judge::new(parts.password_policy),
+            p: parts,
+        }
     }
 
     /// Signs up. Known and unknown addresses cost the same and leave the same: a registration of their own, a token, a mail; only what the mail says differs.
@@ -178,8 +183,17 @@ impl Accounts {
             voided_at: None,
         };
         let subject = TokenSubject::Registration(registration.id);
-        let template = if owner.is_some() { MailTemplate::AlreadyRegistered } else { MailTemplate::VerifyEmail };
-        let letter = Letter { template, to: &registration.email, user: owner.map(|user| user.id), name: None };
+        let template = if owner.is_some() {
+            MailTemplate::AlreadyRegistered
+        } else {
+            MailTemplate::VerifyEmail
+        };
+        let letter = Letter {
+            template,
+            to: &registration.email,
+            user: owner.map(|user| user.id),
+            name: None,
+        };
         let effects = self.with_token(&sign_up.origin, TokenPurpose::VerifyEmail, subject, &letter, now)?;
         self.p.registrations.insert(&registration, &effects).await?;
         self.p.toolkit.wakeups.wake(Wakeup::Mail);
@@ -189,13 +203,29 @@ impl Accounts {
     /// The same sign-up again, from a second click or an impatient visitor: the one that waits is reminded of, or two of the same person would contest each other. Costs a hash when a sign-up waits, which tells nothing about accounts.
     async fn is_repeated(&self, sign_up: &SignUp<'_>) -> Result<bool, AccountError> {
         let now = self.p.toolkit.now();
-        let Some(pending) = self.p.registrations.newest(&sign_up.email, now).await? else { return Ok(false) };
-        if !self.p.hasher.verify(sign_up.client, &sign_up.password, Some(pending.password)).await? {
+        let Some(pending) = self.p.registrations.newest(&sign_up.email, now).await? else {
+            return Ok(false);
+        };
+        if !self
+            .p
+            .hasher
+            .verify(sign_up.client, &sign_up.password, Some(pending.password))
+            .await?
+        {
             return Ok(false);
         }
         let owner = self.p.users.find_by_email(&sign_up.email).await?;
-        let template = if owner.is_some() { MailTemplate::AlreadyRegistered } else { MailTemplate::VerifyEmail };
-        let letter = Letter { template, to: &sign_up.email, user: owner.map(|user| user.id), name: None };
+        let template = if owner.is_some() {
+            MailTemplate::AlreadyRegistered
+        } else {
+            MailTemplate::VerifyEmail
+        };
+        let letter = Letter {
+            template,
+            to: &sign_up.email,
+            user: owner.map(|user| user.id),
+            name: None,
+        };
         let subject = TokenSubject::Registration(pending.id);
         let effects = self.with_token(&sign_up.origin, TokenPurpose::VerifyEmail, subject, &letter, now)?;
         self.p.registrations.remind(pending.id, &effects).await?;
@@ -210,9 +240,18 @@ impl Accounts {
     pub async fn verify(&self, token: &str, origin: &Origin) -> Result<(), AccountError> {
         let now = self.p.toolkit.now();
         let hash = TokenHash::of(token);
-        let found = self.p.tokens.find(&hash).await?.filter(|found| found.purpose == TokenPurpose::VerifyEmail);
-        let found = found.filter(|found| now < found.expires_at).ok_or(AccountError::TokenInvalid)?;
-        let TokenSubject::Registration(id) = found.subject else { return Err(AccountError::TokenInvalid) };
+        let found = self
+            .p
+            .tokens
+            .find(&hash)
+            .await?
+            .filter(|found| found.purpose == TokenPurpose::VerifyEmail);
+        let found = found
+            .filter(|found| now < found.expires_at)
+            .ok_or(AccountError::TokenInvalid)?;
+        let TokenSubject::Registration(id) = found.subject else {
+            return Err(AccountError::TokenInvalid);
+        };
         let registration = self.p.registrations.find(id).await?.ok_or(AccountError::TokenInvalid)?;
         if found.used_at.is_some() && registration.completed_as.is_some() {
             return Ok(());
@@ -221,10 +260,27 @@ impl Accounts {
             return Err(AccountError::TokenInvalid);
         }
         let user = self.user_from(&registration, now);
-        let origin = Origin { actor: Actor::User(user.id), ..*origin };
-        let event = self.p.toolkit.own_event(&origin, user.id, OwnEvent::UserRegistered, &json!({ "tier": user.tier.as_str() }));
-        let effects = Effects { events: vec![event], ..Effects::none() };
-        let completion = RegistrationCompletion { registration: id, token: hash, alone: true, user, at: now };
+        let origin = Origin {
+            actor: Actor::User(user.id),
+            ..*origin
+        };
+        let event = self.p.toolkit.own_event(
+            &origin,
+            user.id,
+            OwnEvent::UserRegistered,
+            &json!({ "tier": user.tier.as_str() }),
+        );
+        let effects = Effects {
+            events: vec![event],
+            ..Effects::none()
+        };
+        let completion = RegistrationCompletion {
+            registration: id,
+            token: hash,
+            alone: true,
+            user,
+            at: now,
+        };
         let completed = match self.p.registrations.complete(&completion, &effects).await {
             Err(CompleteRegistrationError::Contested) => self.complete_contested(completion, effects, &origin).await,
             other => other,
@@ -233,24 +289,49 @@ impl Accounts {
             Ok(()) => self.p.toolkit.wakeups.wake(Wakeup::Written),
             // Two clicks at once: the other one did it.
             Err(CompleteRegistrationError::AlreadyCompleted) => {}
-            Err(CompleteRegistrationError::Gone | CompleteRegistrationError::Contested) => return Err(AccountError::TokenInvalid),
+            Err(CompleteRegistrationError::Gone | CompleteRegistrationError::Contested) => {
+                return Err(AccountError::TokenInvalid);
+            }
             Err(CompleteRegistrationError::Effects(error)) => return Err(error.into()),
         }
         Ok(())
     }
 
     /// Several sign-ups wait with this address, perhaps a stranger's among them whose mail was the one that arrived. The click proves the mailbox and not the password: none of the passwords is taken, and the mailbox gets the link to choose one.
-    async fn complete_contested(&self, completion: RegistrationCompletion, effects: Effects, origin: &Origin) -> Result<(), CompleteRegistrationError> {
-        let user = User { password: PasswordRecord::unusable(), ..completion.user };
-        let letter = Letter { template: MailTemplate::ResetPassword, to: &user.email, user: Some(user.id), name: None };
+    async fn complete_contested(
+        &self,
+        completion: RegistrationCompletion,
+        effects: Effects,
+        origin: &Origin,
+    ) -> Result<(), CompleteRegistrationError> {
+        let user = User {
+            password: PasswordRecord::unusable(),
+            ..completion.user
+        };
+        let letter = Letter {
+            template: MailTemplate::ResetPassword,
+            to: &user.email,
+            user: Some(user.id),
+            name: None,
+        };
         let subject = TokenSubject::User(user.id);
-        let mut reset = self.with_token(origin, TokenPurpose::ResetPassword, subject, &letter, completion.at).map_err(EffectsError::from)?;
+        let mut reset = self
+            .with_token(origin, TokenPurpose::ResetPassword, subject, &letter, completion.at)
+            .map_err(EffectsError::from)?;
         // The only way in: it must not be left out.
         for mail in &mut reset.mails {
             mail.limited = false;
         }
-        let effects = Effects { mails: reset.mails, tokens: reset.tokens, ..effects };
-        let completion = RegistrationCompletion { alone: false, user, ..completion };
+        let effects = Effects {
+            mails: reset.mails,
+            tokens: reset.tokens,
+            ..effects
+        };
+        let completion = RegistrationCompletion {
+            alone: false,
+            user,
+            ..completion
+        };
         self.p.registrations.complete(&completion, &effects).await?;
         self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
@@ -285,7 +366,12 @@ impl Accounts {
         match pending {
             // A sign-up with the address of an account was never sent a token, and is not sent one now.
             Some(pending) if owner.is_none() => {
-                let letter = Letter { template: MailTemplate::VerifyEmail, to: email, user: None, name: None };
+                let letter = Letter {
+                    template: MailTemplate::VerifyEmail,
+                    to: email,
+                    user: None,
+                    name: None,
+                };
                 let subject = TokenSubject::Registration(pending.id);
                 let effects = self.with_token(origin, purpose, subject, &letter, now)?;
                 self.p.registrations.remind(pending.id, &effects).await?;
@@ -293,124 +379,43 @@ impl Accounts {
             }
             _ => {
                 // The look that a reminder takes at its sign-up.
-                self.p.registrations.find(RegistrationId::new(self.p.toolkit.id())).await?;
-                self.pretend(purpose, MailTemplate::VerifyEmail, email, origin, now).await?;
+                self.p
+                    .registrations
+                    .find(RegistrationId::new(self.p.toolkit.id()))
+                    .await?;
+                self.pretend(purpose, MailTemplate::VerifyEmail, email, origin, now)
+                    .await?;
             }
         }
-        Ok(())
-    }
-
-    /// Sends a link to set a new password. Silent when the address has no account that may sign in.
-    ///
-    /// # Errors
-    /// When throttled or the backend fails.
-    pub async fn forgot(&self, email: &EmailAddress, client: &str, origin: &Origin) -> Result<(), AccountError> {
-        self.p.throttle.public("forgot", client).await?;
-        let now = self.p.toolkit.now();
-        let user = self.p.users.find_by_email(email).await?.filter(|user| user.disabled_at.is_none());
-        let purpose = TokenPurpose::ResetPassword;
-        let Some(user) = user else { return self.pretend(purpose, MailTemplate::ResetPassword, email, origin, now).await };
-        let letter = Letter { template: MailTemplate::ResetPassword, to: email, user: Some(user.id), name: Some(&user.name) };
-        let effects = self.with_token(origin, purpose, TokenSubject::User(user.id), &letter, now)?;
-        self.p.tokens.issue(&effects).await?;
-        self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
     }
 
     /// Writes a token that nobody will ever hold, and does for a mail everything but writing it, so that unknown addresses cost what known ones do.
-    async fn pretend(&self, purpose: TokenPurpose, template: MailTemplate, to: &EmailAddress, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+    async fn pretend(
+        &self,
+        purpose: TokenPurpose,
+        template: MailTemplate,
+        to: &EmailAddress,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<(), AccountError> {
         let subject = TokenSubject::User(UserId::new(self.p.toolkit.id()));
         let (secret, token) = self.one_time_token(purpose, subject, None, now);
-        let letter = Letter { template, to, user: None, name: None };
+        let letter = Letter {
+            template,
+            to,
+            user: None,
+            name: None,
+        };
         let decoy = self.letter(origin, &letter, Some(&secret), now)?;
-        let effects = Effects { tokens: vec![token], decoy_mails: vec![decoy], ..Effects::none() };
+        let effects = Effects {
+            tokens: vec![token],
+            decoy_mails: vec![decoy],
+            ..Effects::none()
+        };
         self.p.tokens.issue(&effects).await?;
         self.p.toolkit.wakeups.wake(Wakeup::Mail);
         Ok(())
-    }
-
-    /// Sets a new password by a mailed token; ends all sessions and voids the other tokens.
-    ///
-    /// # Errors
-    /// A refused password leaves the token good.
-    pub async fn reset(&self, token: &str, password: &Password, client: &str, origin: &Origin) -> Result<(), AccountError> {
-        self.p.throttle.public("reset", client).await?;
-        let hash = TokenHash::of(token);
-        let id = self.reset_subject(&hash).await?;
-        let user = self.p.users.find(id).await?.ok_or(AccountError::TokenInvalid)?;
-        self.judge.check(password, &[user.email.as_str(), user.name.as_str()]).await?;
-        let record = self.p.hasher.hash(client, password).await?;
-        let change = PasswordChange { record, proven: None, redeem: Some(hash), selection: SessionSelection::All, how: "reset" };
-        self.store_password(id, &change, &Origin { actor: Actor::User(id), ..*origin }).await
-    }
-
-    async fn reset_subject(&self, hash: &TokenHash) -> Result<UserId, AccountError> {
-        let now = self.p.toolkit.now();
-        let found = self.p.tokens.find(hash).await?.ok_or(AccountError::TokenInvalid)?;
-        match found.subject {
-            TokenSubject::User(id) if found.purpose == TokenPurpose::ResetPassword && found.is_live(now) => {
-                let user = self.p.users.find(id).await?.ok_or(AccountError::TokenInvalid)?;
-                // The address may have changed since the mail was sent.
-                if found.email.as_ref() == Some(&user.email) && user.disabled_at.is_none() { Ok(id) } else { Err(AccountError::TokenInvalid) }
-            }
-            TokenSubject::User(_) | TokenSubject::Registration(_) | TokenSubject::Installation => Err(AccountError::TokenInvalid),
-        }
-    }
-
-    /// Changes the caller's password; their other sessions end.
-    ///
-    /// # Errors
-    /// When the current password is wrong or the new one is refused.
-    pub async fn change_password(&self, claims: &Claims, current: &Password, new: &Password, client: &str, origin: &Origin) -> Result<(), AccountError> {
-        let user = self.p.users.find(claims.subject).await?.ok_or(AccountError::NotFound)?;
-        let attempt = self.p.throttle.sign_in(client, &user.email).await?;
-        if !self.p.hasher.verify(client, current, Some(user.password.clone())).await? {
-            self.p.throttle.failed(&attempt).await?;
-            return Err(AccountError::WrongPassword);
-        }
-        self.judge.check(new, &[user.email.as_str(), user.name.as_str()]).await?;
-        let record = self.p.hasher.hash(client, new).await?;
-        let selection = SessionSelection::Others(claims.session);
-        let change = PasswordChange { record, proven: Some(user.password), redeem: None, selection, how: "change" };
-        self.store_password(user.id, &change, origin).await
-    }
-
-    async fn store_password(&self, id: UserId, change: &PasswordChange, origin: &Origin) -> Result<(), AccountError> {
-        for _ in 0..RACES {
-            let user = self.p.users.find(id).await?.ok_or(AccountError::NotFound)?;
-            // The proof was made against a password that has been changed since, by a reset perhaps: it proves nothing now.
-            if change.proven.as_ref().is_some_and(|proven| *proven != user.password) {
-                return Err(AccountError::WrongPassword);
-            }
-            let at = self.p.toolkit.now();
-            let event = self.p.toolkit.own_event(origin, id, OwnEvent::PasswordChanged, &json!({ "how": change.how }));
-            let letter = Letter { template: MailTemplate::PasswordChanged, to: &user.email, user: Some(id), name: Some(&user.name) };
-            let mail = self.letter(origin, &letter, None, at)?;
-            let effects = Effects { events: vec![event], mails: vec![mail], ..Effects::none() };
-            let ending = SessionEnding {
-                selection: change.selection,
-                reason: EndReason::PasswordChanged,
-                revoked_until: self.p.token_policy.revoked_until(at),
-            };
-            let user = User { password: change.record.clone(), updated_at: at, ..user };
-            let update = UserUpdate { user, redeem: change.redeem, end_sessions: Some(ending), at };
-            match self.p.users.update(&update, &effects).await {
-                Ok(()) => {
-                    self.p.gate.refresh().await?;
-                    self.p.toolkit.wakeups.wake(Wakeup::Written);
-                    self.p.toolkit.wakeups.wake(Wakeup::Mail);
-                    return Ok(());
-                }
-                Err(UpdateUserError::Stale) => {}
-                Err(UpdateUserError::TokenInvalid) => return Err(AccountError::TokenInvalid),
-                Err(UpdateUserError::Effects(error)) => return Err(error.into()),
-                // Neither address nor role is changed here.
-                Err(error @ (UpdateUserError::EmailTaken | UpdateUserError::LastAdmin)) => {
-                    return Err(BackendError::permanent("accounts", "change a password", error).into());
-                }
-            }
-        }
-        Err(AccountError::Contended)
     }
 
     /// The caller's account: one read by id.
@@ -432,92 +437,47 @@ impl Accounts {
                 return Ok(user);
             }
             let at = self.p.toolkit.now();
-            let user = User { name: name.clone(), updated_at: at, ..user };
-            let event = self.p.toolkit.own_event(origin, id, OwnEvent::UserUpdated, &json!({ "fields": ["name"] }));
-            let effects = Effects { events: vec![event], ..Effects::none() };
-            let update = UserUpdate { user: user.clone(), redeem: None, end_sessions: None, at };
+            let user = User {
+                name: name.clone(),
+                updated_at: at,
+                ..user
+            };
+            let event = self
+                .p
+                .toolkit
+                .own_event(origin, id, OwnEvent::UserUpdated, &json!({ "fields": ["name"] }));
+            let effects = Effects {
+                events: vec![event],
+                ..Effects::none()
+            };
+            let update = UserUpdate {
+                user: user.clone(),
+                redeem: None,
+                end_sessions: None,
+                at,
+            };
             match self.p.users.update(&update, &effects).await {
                 Ok(()) => {
                     self.p.toolkit.wakeups.wake(Wakeup::Written);
-                    return Ok(User { version: user.version + 1, ..user });
+                    return Ok(User {
+                        version: user.version + 1,
+                        ..user
+                    });
                 }
                 Err(UpdateUserError::Stale) => {}
                 Err(UpdateUserError::Effects(error)) => return Err(error.into()),
-                Err(error @ (UpdateUserError::EmailTaken | UpdateUserError::LastAdmin | UpdateUserError::TokenInvalid)) => {
+                Err(
+                    error @ (UpdateUserError::EmailTaken | UpdateUserError::LastAdmin | UpdateUserError::TokenInvalid),
+                ) => {
                     return Err(BackendError::permanent("accounts", "rename", error).into());
                 }
             }
         }
         Err(AccountError::Contended)
     }
-
-    fn with_token(&self, origin: &Origin, purpose: TokenPurpose, subject: TokenSubject, letter: &Letter<'_>, now: Timestamp) -> Result<Effects, BackendError> {
-        let (secret, token) = self.one_time_token(purpose, subject, Some(letter.to.clone()), now);
-        let carried = letter.template.carries_token().then_some(secret.as_str());
-        let mail = self.letter(origin, letter, carried, now)?;
-        Ok(Effects { mails: vec![mail], tokens: vec![token], ..Effects::none() })
-    }
-
-    fn life(&self, purpose: TokenPurpose) -> Duration {
-        match purpose {
-            TokenPurpose::VerifyEmail => self.p.verify_life,
-            TokenPurpose::ResetPassword => self.p.reset_life,
-            TokenPurpose::Setup => purpose.life(),
-        }
-    }
-
-    fn one_time_token(&self, purpose: TokenPurpose, subject: TokenSubject, email: Option<EmailAddress>, now: Timestamp) -> (String, OneTimeToken) {
-        let secret = new_secret(&self.p.toolkit);
-        let token = OneTimeToken {
-            hash: TokenHash::of(&secret),
-            purpose,
-            subject,
-            email,
-            created_at: now,
-            expires_at: now.plus(self.life(purpose)),
-            used_at: None,
-            voided_at: None,
-        };
-        (secret, token)
-    }
-
-    fn letter(&self, origin: &Origin, letter: &Letter<'_>, token: Option<&str>, now: Timestamp) -> Result<NewMail, BackendError> {
-        let id = MailId::new(self.p.toolkit.id());
-        let seal = |token: &str| self.p.sealer.seal(SealPurpose::MailToken, id.uuid().as_bytes(), token.as_bytes());
-        let name = letter.name.map(|name| ("name".to_owned(), name.as_str().to_owned()));
-        Ok(NewMail {
-            id,
-            user_id: letter.user,
-            to: letter.to.clone(),
-            template: letter.template,
-            locale: self.p.locale.clone(),
-            data: name.into_iter().collect::<BTreeMap<_, _>>(),
-            sealed_token: token.map(seal).transpose()?,
-            created_at: now,
-            request_id: origin.request_id,
-            // A notice of a change of the password is never left out: it may be the owner's only sign of it.
-            limited: letter.template != MailTemplate::PasswordChanged,
-        })
-    }
 }
 
 /// 256 random bits as they stand in a link.
 pub fn new_secret(toolkit: &Toolkit) -> String {
     URL_SAFE_NO_PAD.encode(toolkit.random::<32>())
-}
-
-struct Letter<'a> {
-    template: MailTemplate,
-    to: &'a EmailAddress,
-    user: Option<UserId>,
-    name: Option<&'a DisplayName>,
-}
-
-struct PasswordChange {
-    record: PasswordRecord,
-    /// The record that the current password was proven against.
-    proven: Option<PasswordRecord>,
-    redeem: Option<TokenHash>,
-    selection: SessionSelection,
-    how: &'static str,
 }

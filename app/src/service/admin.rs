@@ -147,7 +147,10 @@ const LOCAL: &str = "local";
 impl Administration {
     /// The service over its parts.
     pub fn new(parts: AdminParts) -> Self {
-        Self { judge: Judge::new(parts.password_policy), p: parts }
+        Self {
+            judge: Judge::new(parts.password_policy),
+            p: parts,
+        }
     }
 
     /// One user.
@@ -195,7 +198,11 @@ impl Administration {
             let epoch = user.epoch + 1;
             Some(Change {
                 revoked: Some(RevokedSubject::Epoch(user.id, epoch)),
-                user: User { tier: tier.clone(), epoch, ..user },
+                user: User {
+                    tier: tier.clone(),
+                    epoch,
+                    ..user
+                },
                 event: (OwnEvent::TierChanged, data),
                 end: None,
             })
@@ -215,7 +222,10 @@ impl Administration {
             }
             Some(Change {
                 revoked: Some(RevokedSubject::User(user.id)),
-                user: User { disabled_at: Some(now), ..user },
+                user: User {
+                    disabled_at: Some(now),
+                    ..user
+                },
                 event: (OwnEvent::UserDisabled, json!({})),
                 end: Some(EndReason::Disabled),
             })
@@ -231,7 +241,10 @@ impl Administration {
         self.change(id, origin, |user| {
             user.disabled_at?;
             Some(Change {
-                user: User { disabled_at: None, ..user },
+                user: User {
+                    disabled_at: None,
+                    ..user
+                },
                 event: (OwnEvent::UserEnabled, json!({})),
                 revoked: None,
                 end: None,
@@ -241,26 +254,56 @@ impl Administration {
     }
 
     /// Applies a change unless it is one already; tried again when somebody else was faster.
-    async fn change(&self, id: UserId, origin: &Origin, how: impl Fn(User) -> Option<Change>) -> Result<User, AdminError> {
+    async fn change(
+        &self,
+        id: UserId,
+        origin: &Origin,
+        how: impl Fn(User) -> Option<Change>,
+    ) -> Result<User, AdminError> {
         for _ in 0..RACES {
             let before = self.show(id).await?;
-            let Some(change) = how(before.clone()) else { return Ok(before) };
+            let Some(change) = how(before.clone()) else {
+                return Ok(before);
+            };
             let at = self.p.toolkit.now();
             let expires_at = self.p.token_policy.revoked_until(at);
             let (kind, data) = &change.event;
             let effects = Effects {
                 events: vec![self.p.toolkit.own_event(origin, id, *kind, data)],
-                revocations: change.revoked.map(|subject| Revocation { subject, at, expires_at }).into_iter().collect(),
+                revocations: change
+                    .revoked
+                    .map(|subject| Revocation {
+                        subject,
+                        at,
+                        expires_at,
+                    })
+                    .into_iter()
+                    .collect(),
                 ..Effects::none()
             };
-            let user = User { updated_at: at, ..change.user };
-            let ending = |reason| SessionEnding { selection: SessionSelection::All, reason, revoked_until: expires_at };
-            let update = UserUpdate { user: user.clone(), redeem: None, end_sessions: change.end.map(ending), at };
+            let user = User {
+                updated_at: at,
+                ..change.user
+            };
+            let ending = |reason| SessionEnding {
+                selection: SessionSelection::All,
+                reason,
+                revoked_until: expires_at,
+            };
+            let update = UserUpdate {
+                user: user.clone(),
+                redeem: None,
+                end_sessions: change.end.map(ending),
+                at,
+            };
             match self.p.users.update(&update, &effects).await {
                 Ok(()) => {
                     self.p.gate.refresh().await?;
                     self.p.toolkit.wakeups.wake(Wakeup::Written);
-                    return Ok(User { version: user.version + 1, ..user });
+                    return Ok(User {
+                        version: user.version + 1,
+                        ..user
+                    });
                 }
                 Err(UpdateUserError::Stale) => {}
                 Err(UpdateUserError::LastAdmin) => return Err(AdminError::LastAdmin),
@@ -286,7 +329,14 @@ impl Administration {
     ///
     /// # Errors
     /// When there is an administrator, or the token cannot be used.
-    pub async fn set_up(&self, token: &str, email: EmailAddress, password: Password, client: &str, origin: &Origin) -> Result<User, AdminError> {
+    pub async fn set_up(
+        &self,
+        token: &str,
+        email: EmailAddress,
+        password: Password,
+        client: &str,
+        origin: &Origin,
+    ) -> Result<User, AdminError> {
         self.p.throttle.public("set-up", client).await?;
         let hash = TokenHash::of(token);
         let now = self.p.toolkit.now();
@@ -295,11 +345,30 @@ impl Administration {
         if !found.is_some_and(|found| found.purpose == TokenPurpose::Setup && found.is_live(now)) {
             return Err(AdminError::TokenInvalid);
         }
-        self.insert(NewUser { email, name: administrator(), password, role: Role::Admin }, client, Some(hash), origin).await
+        self.insert(
+            NewUser {
+                email,
+                name: administrator(),
+                password,
+                role: Role::Admin,
+            },
+            client,
+            Some(hash),
+            origin,
+        )
+        .await
     }
 
-    async fn insert(&self, new: NewUser, client: &str, first_admin: Option<TokenHash>, origin: &Origin) -> Result<User, AdminError> {
-        self.judge.check(&new.password, &[new.email.as_str(), new.name.as_str()]).await?;
+    async fn insert(
+        &self,
+        new: NewUser,
+        client: &str,
+        first_admin: Option<TokenHash>,
+        origin: &Origin,
+    ) -> Result<User, AdminError> {
+        self.judge
+            .check(&new.password, &[new.email.as_str(), new.name.as_str()])
+            .await?;
         let password = self.p.hasher.hash(client, &new.password).await?;
         let now = self.p.toolkit.now();
         let user = User {
@@ -315,7 +384,10 @@ impl Administration {
             updated_at: now,
             version: 0,
         };
-        let effects = Effects { events: vec![self.created(origin, &user)], ..Effects::none() };
+        let effects = Effects {
+            events: vec![self.created(origin, &user)],
+            ..Effects::none()
+        };
         match self.p.users.insert(&user, first_admin, &effects).await {
             Ok(()) => {
                 self.p.toolkit.wakeups.wake(Wakeup::Written);
@@ -354,7 +426,13 @@ impl Administration {
             used_at: None,
             voided_at: None,
         };
-        self.p.tokens.issue(&Effects { tokens: vec![token], ..Effects::none() }).await?;
+        self.p
+            .tokens
+            .issue(&Effects {
+                tokens: vec![token],
+                ..Effects::none()
+            })
+            .await?;
         Ok(Some((secret, expires_at)))
     }
 
@@ -366,7 +444,12 @@ impl Administration {
         if self.p.users.has_admin().await? {
             return Ok(false);
         }
-        let new = NewUser { email, name: administrator(), password, role: Role::Admin };
+        let new = NewUser {
+            email,
+            name: administrator(),
+            password,
+            role: Role::Admin,
+        };
         match self.create(new, &Origin::SYSTEM).await {
             Ok(_) => Ok(true),
             Err(AdminError::EmailTaken) if self.p.users.has_admin().await? => Ok(false),

@@ -79,8 +79,21 @@ pub enum GateError {
 
 impl Gate {
     /// A gate that is closed until [`refresh`](Self::refresh) has read the feed once.
-    pub fn new(verifier: Arc<dyn TokenVerifier>, feed: Arc<dyn RevocationFeed>, clock: Arc<dyn Clock>, max_age: Duration) -> Self {
-        Self { verifier, feed, clock, max_age, map: RwLock::default(), unread: AtomicBool::new(true), failing: AtomicBool::new(false) }
+    pub fn new(
+        verifier: Arc<dyn TokenVerifier>,
+        feed: Arc<dyn RevocationFeed>,
+        clock: Arc<dyn Clock>,
+        max_age: Duration,
+    ) -> Self {
+        Self {
+            verifier,
+            feed,
+            clock,
+            max_age,
+            map: RwLock::default(),
+            unread: AtomicBool::new(true),
+            failing: AtomicBool::new(false),
+        }
     }
 
     /// The claims of a token that is good now. Reads memory only.
@@ -88,10 +101,13 @@ impl Gate {
     /// # Errors
     /// Why it is not.
     pub fn check(&self, token: &str) -> Result<Claims, GateError> {
-        let claims = self.verifier.verify(token, self.clock.now()).map_err(|error| match error {
-            VerifyTokenError::Invalid => GateError::Invalid,
-            VerifyTokenError::Expired => GateError::Expired,
-        })?;
+        let claims = self
+            .verifier
+            .verify(token, self.clock.now())
+            .map_err(|error| match error {
+                VerifyTokenError::Invalid => GateError::Invalid,
+                VerifyTokenError::Expired => GateError::Expired,
+            })?;
         self.standing(&claims)?;
         Ok(claims)
     }
@@ -109,13 +125,21 @@ impl Gate {
         if map.fresh_at.is_none_or(|at| now.since(at) > self.max_age) {
             return Err(GateError::Stale);
         }
-        if map.users.get(&claims.subject).is_some_and(|(at, _)| claims.issued_at <= *at && !began_after(claims.session, *at)) {
+        if map
+            .users
+            .get(&claims.subject)
+            .is_some_and(|(at, _)| claims.issued_at <= *at && !began_after(claims.session, *at))
+        {
             return Err(GateError::AccountDisabled);
         }
         if map.sessions.contains_key(&claims.session) {
             return Err(GateError::SessionEnded);
         }
-        if map.epochs.get(&claims.subject).is_some_and(|(least, _)| claims.epoch < *least) {
+        if map
+            .epochs
+            .get(&claims.subject)
+            .is_some_and(|(least, _)| claims.epoch < *least)
+        {
             return Err(GateError::Outdated);
         }
         Ok(())
@@ -197,7 +221,10 @@ impl Gate {
 fn began_after(session: SessionId, at: Timestamp) -> bool {
     let began = session.uuid().get_timestamp().map(|began| began.to_unix());
     began.is_some_and(|(seconds, nanos)| {
-        let micros = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000).saturating_add(i64::from(nanos / 1_000));
+        let micros = i64::try_from(seconds)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000)
+            .saturating_add(i64::from(nanos / 1_000));
         micros / 1_000 > at.micros() / 1_000
     })
 }
@@ -206,7 +233,11 @@ impl Map {
     /// The sequence that was the greatest an overlap ago.
     fn low(&self, now: Timestamp) -> i64 {
         let old = now.minus(OVERLAP);
-        self.seen.iter().take_while(|(at, _)| *at <= old).last().map_or(0, |(_, sequence)| *sequence)
+        self.seen
+            .iter()
+            .take_while(|(at, _)| *at <= old)
+            .last()
+            .map_or(0, |(_, sequence)| *sequence)
     }
 
     fn take(&mut self, rows: &[FedRevocation], now: Timestamp) {
@@ -216,7 +247,11 @@ impl Map {
         }
         self.fresh_at = Some(now);
         // One note a second is enough to know the past by.
-        if self.seen.back().is_none_or(|(at, _)| now.since(*at) >= Duration::from_secs(1)) {
+        if self
+            .seen
+            .back()
+            .is_none_or(|(at, _)| now.since(*at) >= Duration::from_secs(1))
+        {
             self.seen.push_back((now, self.greatest));
         }
         let old = now.minus(OVERLAP);
@@ -265,7 +300,14 @@ mod tests {
 
     fn row(sequence: i64, subject: RevokedSubject, at: i64, until: i64) -> FedRevocation {
         let (at, expires_at) = (Timestamp::from_seconds(at), Timestamp::from_seconds(until));
-        FedRevocation { sequence, revocation: Revocation { subject, at, expires_at } }
+        FedRevocation {
+            sequence,
+            revocation: Revocation {
+                subject,
+                at,
+                expires_at,
+            },
+        }
     }
 
     #[test]
@@ -273,11 +315,18 @@ mod tests {
         let mut map = Map::default();
         let session = |n| RevokedSubject::Session(SessionId::new(Uuid::from_u128(n)));
         map.take(&[row(7, session(7), 100, 1_000)], Timestamp::from_seconds(100));
-        assert_eq!(map.low(Timestamp::from_seconds(101)), 0, "a row before 7 may still commit");
+        assert_eq!(
+            map.low(Timestamp::from_seconds(101)),
+            0,
+            "a row before 7 may still commit"
+        );
         map.take(&[row(9, session(9), 120, 1_000)], Timestamp::from_seconds(120));
         assert_eq!(map.low(Timestamp::from_seconds(131)), 7);
         map.take(&[row(8, session(8), 119, 1_000)], Timestamp::from_seconds(131));
-        assert!(map.sessions.contains_key(&SessionId::new(Uuid::from_u128(8))), "the late row is known");
+        assert!(
+            map.sessions.contains_key(&SessionId::new(Uuid::from_u128(8))),
+            "the late row is known"
+        );
         assert_eq!(map.low(Timestamp::from_seconds(162)), 9);
     }
 
@@ -285,7 +334,10 @@ mod tests {
     fn a_revocation_is_kept_as_long_as_its_longest_row() {
         let mut map = Map::default();
         let user = UserId::new(Uuid::from_u128(1));
-        let rows = [row(1, RevokedSubject::Epoch(user, 2), 0, 50), row(2, RevokedSubject::Epoch(user, 1), 0, 80)];
+        let rows = [
+            row(1, RevokedSubject::Epoch(user, 2), 0, 50),
+            row(2, RevokedSubject::Epoch(user, 1), 0, 80),
+        ];
         map.take(&rows, Timestamp::from_seconds(10));
         map.take(&[], Timestamp::from_seconds(60));
         assert_eq!(map.epochs.get(&user).map(|(least, _)| *least), Some(2));

@@ -38,8 +38,18 @@ impl std::fmt::Debug for Keys {
 
 impl Keys {
     /// The service over its parts.
-    pub fn new(toolkit: Toolkit, repository: Arc<dyn SigningKeyRepository>, keyring: Arc<dyn TokenKeyring>, token_life: Duration) -> Self {
-        Self { toolkit, repository, keyring, token_life }
+    pub fn new(
+        toolkit: Toolkit,
+        repository: Arc<dyn SigningKeyRepository>,
+        keyring: Arc<dyn TokenKeyring>,
+        token_life: Duration,
+    ) -> Self {
+        Self {
+            toolkit,
+            repository,
+            keyring,
+            token_life,
+        }
     }
 
     /// Makes the first key if there is none, and loads all. Many nodes may start at once: one key wins.
@@ -50,7 +60,10 @@ impl Keys {
         if self.repository.list().await?.is_empty() {
             let now = self.toolkit.now();
             let key = self.keyring.generate(KeyStatus::Active, now, now)?;
-            let effects = Effects { events: vec![self.event(OwnEvent::KeyCreated, &key.kid)], ..Effects::none() };
+            let effects = Effects {
+                events: vec![self.event(OwnEvent::KeyCreated, &key.kid)],
+                ..Effects::none()
+            };
             self.repository.insert(&key, true, &effects).await?;
         }
         self.reload().await?;
@@ -74,11 +87,20 @@ impl Keys {
         let at = self.toolkit.now();
         let activates_at = at.plus(if now { LOADED_EVERYWHERE } else { PUBLISHED_BEFORE });
         let key = self.keyring.generate(KeyStatus::Pending, at, activates_at)?;
-        let effects = Effects { events: vec![self.event(OwnEvent::KeyCreated, &key.kid)], ..Effects::none() };
+        let effects = Effects {
+            events: vec![self.event(OwnEvent::KeyCreated, &key.kid)],
+            ..Effects::none()
+        };
         self.repository.insert(&key, false, &effects).await?;
         self.step().await?;
         self.toolkit.wakeups.wake(Wakeup::Written);
-        Ok(self.repository.list().await?.into_iter().find(|stored| stored.kid == key.kid).unwrap_or(key))
+        Ok(self
+            .repository
+            .list()
+            .await?
+            .into_iter()
+            .find(|stored| stored.kid == key.kid)
+            .unwrap_or(key))
     }
 
     /// Moves keys on whose time has come, and loads what other nodes changed.
@@ -90,7 +112,9 @@ impl Keys {
         for key in self.repository.list().await? {
             if let Some(to) = self.due(&key, now) {
                 let effects = self.effects_of(&key, to);
-                self.repository.transition(&key.kid, key.status, to, now, &effects).await?;
+                self.repository
+                    .transition(&key.kid, key.status, to, now, &effects)
+                    .await?;
             }
         }
         self.reload().await?;
@@ -100,14 +124,19 @@ impl Keys {
     fn due(&self, key: &SigningKey, now: Timestamp) -> Option<KeyStatus> {
         match key.status {
             KeyStatus::Pending if now >= key.activates_at => Some(KeyStatus::Active),
-            KeyStatus::Retiring if key.retired_at.is_some_and(|at| now >= at.plus(self.token_life)) => Some(KeyStatus::Revoked),
+            KeyStatus::Retiring if key.retired_at.is_some_and(|at| now >= at.plus(self.token_life)) => {
+                Some(KeyStatus::Revoked)
+            }
             KeyStatus::Pending | KeyStatus::Active | KeyStatus::Retiring | KeyStatus::Revoked => None,
         }
     }
 
     fn effects_of(&self, key: &SigningKey, to: KeyStatus) -> Effects {
         let activated = (to == KeyStatus::Active).then(|| self.event(OwnEvent::KeyActivated, &key.kid));
-        Effects { events: activated.into_iter().collect(), ..Effects::none() }
+        Effects {
+            events: activated.into_iter().collect(),
+            ..Effects::none()
+        }
     }
 
     async fn reload(&self) -> Result<(), BackendError> {
@@ -115,6 +144,7 @@ impl Keys {
     }
 
     fn event(&self, kind: OwnEvent, kid: &str) -> Event {
-        self.toolkit.own_event(&Origin::SYSTEM, UserId::SYSTEM, kind, &json!({ "kid": kid }))
+        self.toolkit
+            .own_event(&Origin::SYSTEM, UserId::SYSTEM, kind, &json!({ "kid": kid }))
     }
 }

@@ -42,7 +42,9 @@ async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
         {
             sleep(Duration::from_millis(20)).await;
             let mut bytes = [0; 4];
-            if tokio::io::AsyncWriteExt::write_all(&mut slow.0, piece.encode_utf8(&mut bytes).as_bytes())
+            if slow
+                .0
+                .write_all(piece.encode_utf8(&mut bytes).as_bytes())
                 .await
                 .is_err()
             {
@@ -158,7 +160,7 @@ const CHUNKED: &str = "POST /v1/raw HTTP/1.1\r\nhost: test\r\ncontent-type: appl
 
 /// Sends a byte now and then, far more often than the server's patience ends, until it answers.
 async fn trickle(raw: &mut Raw) -> Answer {
-    let (mut reader, mut writer) = raw.0.split();
+    let (reader, mut writer) = raw.0.split();
     let dripping = async {
         loop {
             sleep(Duration::from_millis(20)).await;
@@ -352,10 +354,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     let flood = request("GET /who", "").repeat(1000);
     let sending = async {
         loop {
-            if tokio::io::AsyncWriteExt::write_all(&mut raw.0, flood.as_bytes())
-                .await
-                .is_err()
-            {
+            if raw.0.write_all(flood.as_bytes()).await.is_err() {
                 return;
             }
         }
