@@ -186,7 +186,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Sink {
+    impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -243,7 +243,7 @@ mod tests {
         free: Arc<(Mutex<bool>, Condvar)>,
     }
 
-    impl io::Write for Stuck {
+    impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let (free, changed) = &*self.free;
             drop(changed.wait_while(free.lock().unwrap(), |free| !*free).unwrap());

@@ -50,7 +50,9 @@ pub struct OpsClient {
 
 impl std::fmt::Debug for OpsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpsClient").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("OpsClient")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,8 +77,15 @@ impl OpsClient {
             .build()
             .map_err(|error| told(&error))?;
         let address = base.authority().to_owned();
-        let stats = base.join("/ops/stats").map_err(|error| ClientError::Address(error.to_string()))?;
-        Ok(Self { http, address, stats, authorisation })
+        let stats = base
+            .join("/ops/stats")
+            .map_err(|error| ClientError::Address(error.to_string()))?;
+        Ok(Self {
+            http,
+            address,
+            stats,
+            authorisation,
+        })
     }
 
     /// The listener's address as `HOST:PORT`.
@@ -152,15 +161,29 @@ mod tests {
     #[test]
     fn addresses_are_read_with_and_without_a_scheme() {
         for address in ["127.0.0.1:9090", "http://127.0.0.1:9090", "http://127.0.0.1:9090/"] {
-            assert_eq!(OpsClient::new(address, None).unwrap().address(), "127.0.0.1:9090", "{address}");
+            assert_eq!(
+                OpsClient::new(address, None).unwrap().address(),
+                "127.0.0.1:9090",
+                "{address}"
+            );
         }
         assert_eq!(OpsClient::new("[::1]:9090", None).unwrap().address(), "[::1]:9090");
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for address in ["", "http://", "https://localhost:9090", "a:b@localhost:1", "localhost:1/ops/stats", "localhost:99999"] {
-            assert!(matches!(OpsClient::new(address, None), Err(ClientError::Address(_))), "{address}");
+        for address in [
+            "",
+            "http://",
+            "https://localhost:9090",
+            "a:b@localhost:1",
+            "localhost:1/ops/stats",
+            "localhost:99999",
+        ] {
+            assert!(
+                matches!(OpsClient::new(address, None), Err(ClientError::Address(_))),
+                "{address}"
+            );
         }
     }
 
@@ -168,6 +191,9 @@ mod tests {
     fn a_token_is_not_shown_and_must_fit_a_header() {
         let client = OpsClient::new("localhost:1", Some("a-secret-of-length")).unwrap();
         assert!(!format!("{client:?}").contains("a-secret"));
-        assert!(matches!(OpsClient::new("localhost:1", Some("a\nb")), Err(ClientError::Token)));
+        assert!(matches!(
+            OpsClient::new("localhost:1", Some("a\nb")),
+            Err(ClientError::Token)
+        ));
     }
 }

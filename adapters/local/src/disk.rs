@@ -34,6 +34,7 @@ pub(crate) fn failed(operation: &'static str, error: io::Error) -> BackendError 
         adapter: ADAPTER,
         operation,
         temporary: !for_good,
+        full: is_full(&error),
         source: error.into(),
     }
 }

@@ -19,6 +19,7 @@ use sea_orm::{
 };
 
 use crate::error::{backend, is_temporary_driver};
+use crate::row::bounded;
 
 /// Prepared statements that one connection remembers: more than the statements of this crate in all their widths.
 const STATEMENT_CACHE: usize = 256;
@@ -275,12 +276,8 @@ impl Database {
             sqlite_transaction_mode: mode,
             ..TransactionOptions::default()
         };
-        let inner = self
-            .inner
-            .write
-            .begin_with_options(options)
-            .await
-            .map_err(|error| backend("begin", error))?;
+        let begun = self.inner.write.begin_with_options(options);
+        let inner = bounded(begun).await.map_err(|error| backend("begin", error))?;
         Ok(WriteTransaction {
             inner,
             dialect: self.inner.dialect,
@@ -365,6 +362,6 @@ impl WriteTransaction {
 
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), BackendError> {
-        self.inner.commit().await.map_err(|error| backend("commit", error))
+        bounded(self.inner.commit()).await.map_err(|error| backend("commit", error))
     }
 }

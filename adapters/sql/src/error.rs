@@ -13,8 +13,16 @@ pub(crate) fn backend(operation: &'static str, error: DbErr) -> BackendError {
         adapter: ADAPTER,
         operation,
         temporary: is_temporary(&error),
+        full: is_full(&error),
         source: Box::new(error),
     }
+}
+
+/// SQLite: `SQLITE_FULL` (13), and a write or sync that the system refused (778, 1034), which a full disk shows as too. PostgreSQL: `disk_full`.
+fn is_full(error: &DbErr) -> bool {
+    let database = driver_error(error).and_then(|driver| driver.as_database_error());
+    let code = database.and_then(|database| database.code());
+    code.is_some_and(|code| matches!(&*code, "13" | "778" | "1034" | "53100"))
 }
 
 /// A stored value that no code of ours can have written.

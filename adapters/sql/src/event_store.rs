@@ -95,7 +95,7 @@ async fn flush(db: Database, calls: Vec<Vec<Event>>) -> Vec<Answer> {
     match together {
         Ok(answers) => answers,
         // What may pass is told to each; singly they would only fail one after the other.
-        Err(error) if error.temporary => calls.iter().map(|_| Err(again(&error).into())).collect(),
+        Err(error) if error.temporary => calls.iter().map(|_| Err(error.again().into())).collect(),
         Err(_) => {
             let mut answers = Vec::with_capacity(calls.len());
             for call in &calls {
@@ -103,21 +103,6 @@ async fn flush(db: Database, calls: Vec<Vec<Event>>) -> Vec<Answer> {
             }
             answers
         }
-    }
-}
-
-fn again(error: &BackendError) -> BackendError {
-    let BackendError {
-        adapter,
-        operation,
-        temporary,
-        source,
-    } = error;
-    BackendError {
-        adapter,
-        operation,
-        temporary: *temporary,
-        source: source.to_string().into(),
     }
 }
 

@@ -83,6 +83,7 @@ fn failed(error: DriverError) -> BackendError {
         adapter: ADAPTER,
         operation: "revocations.changed",
         temporary,
+        full: false,
         source: Box::new(error),
     }
 }

@@ -1,15 +1,26 @@
 //! Statements and rows: the few helpers that every table needs.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use domain::page::{Page, PageRequest};
 use domain::time::Timestamp;
 use ports::BackendError;
+use sea_orm::error::ConnAcquireErr;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, TryGetable, Value};
 use uuid::Uuid;
 
 use crate::connect::{Dialect, WriteTransaction};
 use crate::error::{ADAPTER, backend, corrupt};
+
+/// The server itself ends a statement sooner (see the connection's timeouts): beyond this it is frozen, or the network to it is gone, and the caller must not hang with it.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Waits for an answer of the database, but not for ever. A connection that was left amid an answer is closed or brought back by the pool before anybody else gets it.
+pub(crate) async fn bounded<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    let timed_out = |_| Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(timed_out)
+}
 
 /// Runs a statement and gives how many rows it touched.
 pub(crate) async fn execute(
@@ -26,7 +37,7 @@ pub(crate) async fn execute(
 /// As [`execute`], for callers that look at the error.
 pub(crate) async fn try_execute(conn: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-    Ok(conn.execute_raw(statement).await?.rows_affected())
+    Ok(bounded(conn.execute_raw(statement)).await?.rows_affected())
 }
 
 /// The first row, if there is one.
@@ -37,8 +48,7 @@ pub(crate) async fn fetch_one(
     values: Vec<Value>,
 ) -> Result<Option<Row>, BackendError> {
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-    let row = conn
-        .query_one_raw(statement)
+    let row = bounded(conn.query_one_raw(statement))
         .await
         .map_err(|error| backend(operation, error))?;
     Ok(row.map(|inner| Row { inner, operation }))
@@ -52,8 +62,7 @@ pub(crate) async fn fetch_all(
     values: Vec<Value>,
 ) -> Result<Vec<Row>, BackendError> {
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-    let rows = conn
-        .query_all_raw(statement)
+    let rows = bounded(conn.query_all_raw(statement))
         .await
         .map_err(|error| backend(operation, error))?;
     Ok(rows.into_iter().map(|inner| Row { inner, operation }).collect())

@@ -260,14 +260,7 @@ async fn others_administer(tx: &WriteTransaction, user: UserId) -> Result<bool, 
 async fn find_many(db: Database, ids: Vec<UserId>) -> Vec<Result<Option<User>, BackendError>> {
     match read_many(&db, &ids).await {
         Ok(users) => ids.iter().map(|id| Ok(users.get(id).cloned())).collect(),
-        Err(error) => {
-            let source = error.source.to_string();
-            let again = || BackendError {
-                source: source.clone().into(),
-                ..error
-            };
-            ids.iter().map(|_| Err(again())).collect()
-        }
+        Err(error) => ids.iter().map(|_| Err(error.again())).collect(),
     }
 }
 

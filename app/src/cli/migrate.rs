@@ -90,3 +90,44 @@ async fn status(config: &Config, wait: Option<Duration>, output: &mut Output) ->
     all.extend(rows(status.unknown, "of a newer version"));
     Ok(output.list(&all).map(|()| code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::Format;
+    use super::super::output::tests::output;
+    use super::*;
+    use crate::config::Environment;
+
+    async fn status_in(folder: &std::path::Path) -> (ExitCode, String) {
+        let config = crate::config::load(&Environment::of_map([], folder), None, &[]).unwrap().config;
+        let (mut output, out, _) = output(Format::Json, false);
+        let command = Some(MigrateCommand::Status { wait: false, timeout: Duration::from_secs(1) });
+        let code = run(MigrateArgs { command }, &config, &mut output).await.unwrap();
+        (code, out.text())
+    }
+
+    #[tokio::test]
+    async fn asking_in_an_empty_folder_says_that_all_is_missing_and_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (code, text) = status_in(folder.path()).await;
+        assert_eq!(code, ExitCode::Nothing);
+        assert!(text.contains("m20261122_000001_core") && text.contains("missing") && !text.contains("applied"), "{text}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // Nor in a data folder whose database is not there yet.
+        let data = folder.path().join("plinth-data");
+        std::fs::create_dir(&data).unwrap();
+        assert_eq!(status_in(folder.path()).await, (code, text));
+        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_applied_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[]).unwrap().config;
+        let (mut output, _, _) = output(Format::Json, false);
+        assert_eq!(run(MigrateArgs { command: None }, &config, &mut output).await.unwrap(), ExitCode::Done);
+        let (code, text) = status_in(folder.path()).await;
+        assert_eq!(code, ExitCode::Done);
+        assert!(text.contains("applied") && !text.contains("missing"), "{text}");
+    }
+}

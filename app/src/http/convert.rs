@@ -6,7 +6,11 @@ use super::problem::Fault;
 
 impl From<BackendError> for Fault {
     fn from(error: BackendError) -> Self {
-        let fault = if error.temporary { Self::dependency_unavailable() } else { Self::internal_error() };
+        let fault = match (error.full, error.temporary) {
+            (true, _) => Self::storage_full(),
+            (false, true) => Self::dependency_unavailable(),
+            (false, false) => Self::internal_error(),
+        };
         fault.caused_by(error)
     }
 }

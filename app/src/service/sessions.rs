@@ -404,3 +404,6 @@ impl Sessions {
         session.expires_at(&self.p.policy.session)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,15 +43,16 @@ pub struct PrunerParts {
     pub policy: SessionPolicy,
 }
 
-/// Removes what is over.
-pub struct Pruner {
-    p: PrunerParts,
+impl std::fmt::Debug for PrunerParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrunerParts").finish_non_exhaustive()
+    }
 }
 
-impl std::fmt::Debug for Pruner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pruner").finish_non_exhaustive()
-    }
+/// Removes what is over.
+#[derive(Debug)]
+pub struct Pruner {
+    p: PrunerParts,
 }
 
 impl Pruner {
@@ -93,8 +94,13 @@ impl Pruner {
                 () = shutdown.draining() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            while self.step().await && !shutdown.is_draining() {}
+            self.round(&shutdown).await;
         }
+    }
+
+    /// Steps until nothing is left, or the process drains.
+    async fn round(&self, shutdown: &Shutdown) {
+        while self.step().await && !shutdown.is_draining() {}
     }
 }
 
@@ -177,20 +183,17 @@ mod tests {
         assert_eq!(*asked.lock().unwrap(), expected);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_full_step_is_gone_on_with_at_once() {
+    #[tokio::test]
+    async fn a_full_step_is_gone_on_with_at_once_unless_the_process_drains() {
         let kit = kit();
-        let (parts, asked) = parts(&kit, vec![999, 1_000, 1_000]);
+        let rounds = |asked: &Asked| asked.lock().unwrap().iter().filter(|(name, _)| *name == "marks").count();
+        let (busy, asked) = parts(&kit, vec![999, 1_000, 1_000]);
         let shutdown = Shutdown::new();
-        let (looks, stop) = (Arc::clone(&asked), shutdown.clone());
-        let rounds = move || looks.lock().unwrap().iter().filter(|(name, _)| *name == "marks").count();
-        let watch = async {
-            tokio::time::sleep(EVERY - Duration::from_secs(1)).await;
-            assert_eq!(rounds(), 0);
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            assert_eq!(rounds(), 3);
-            stop.drain();
-        };
-        tokio::join!(Pruner::new(parts).run(shutdown), watch);
+        Pruner::new(busy).round(&shutdown).await;
+        assert_eq!(rounds(&asked), 3);
+        let (busy, asked) = parts(&kit, vec![999, 1_000, 1_000]);
+        shutdown.drain();
+        Pruner::new(busy).round(&shutdown).await;
+        assert_eq!(rounds(&asked), 1);
     }
 }

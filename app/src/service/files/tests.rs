@@ -414,7 +414,7 @@ async fn an_upload_that_is_dropped_is_swept() {
             .map(|_| ())
     };
     assert!(
-        futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(upload))
+        FutureExt::catch_unwind(std::panic::AssertUnwindSafe(upload))
             .await
             .is_err()
     );
