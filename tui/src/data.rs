@@ -1,0 +1,225 @@
+//! What was read so far: the newest figures, their history, and what changed on the way.
+use std::collections::VecDeque;
+
+use openapi::StatsBody;
+
+use crate::happening::{Happening, What, changes};
+use crate::rates::Rates;
+
+/// How many points are kept: ten minutes at one a second, and more columns than a terminal has.
+const MOST_POINTS: usize = 600;
+
+/// How many happenings are kept: more than any screen shows.
+const MOST_HAPPENINGS: usize = 200;
+
+/// Counted happenings of one kind within this time are told as one, in milliseconds: trouble that goes on must not push
+/// out of sight how it began.
+const ONE_HAPPENING_MS: u64 = 60_000;
+
+/// How things stood at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// When, in milliseconds since the dashboard was opened.
+    pub at: u64,
+    /// The figures; none when the server did not answer.
+    pub gauges: Option<Gauges>,
+    /// How fast the counters went up; none without a reading of the same process before.
+    pub rates: Option<Rates>,
+}
+
+/// The figures that have a history.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Gauges {
+    /// Connections in use.
+    pub in_use: u32,
+    /// The most connections.
+    pub pool_max: u32,
+    /// Events without a position.
+    pub unsequenced: u64,
+    /// How far each group is behind.
+    pub lags: Vec<(String, u64)>,
+    /// Messages that wait or are being handed over.
+    pub mails: u64,
+    /// Seconds that the oldest due message has waited.
+    pub oldest_due: u64,
+    /// Password hashings that wait or run.
+    pub hashings: usize,
+    /// The age of the revocation feed in milliseconds.
+    pub revocations_age: Option<u64>,
+}
+
+impl Gauges {
+    fn of(stats: &StatsBody) -> Self {
+        Self {
+            in_use: stats.pool.open.saturating_sub(stats.pool.idle),
+            pool_max: stats.pool.max,
+            unsequenced: stats.log.unsequenced,
+            lags: stats
+                .log
+                .lags
+                .iter()
+                .map(|lag| (lag.group.clone(), lag.events))
+                .collect(),
+            mails: stats.mail.queued + stats.mail.sending,
+            oldest_due: stats.mail.oldest_due_seconds,
+            hashings: stats.passwords.waiting + stats.passwords.running,
+            revocations_age: stats.revocations_age_ms,
+        }
+    }
+
+    /// How far a group is behind.
+    pub fn lag(&self, group: &str) -> Option<u64> {
+        self.lags
+            .iter()
+            .find(|(name, _)| name == group)
+            .map(|(_, events)| *events)
+    }
+}
+
+/// What was read so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Data {
+    /// When the newest figures came.
+    pub at: u64,
+    /// The newest figures.
+    pub latest: Option<StatsBody>,
+    /// The history, oldest first.
+    pub points: VecDeque<Point>,
+    /// What changed, newest first.
+    pub happenings: VecDeque<Happening>,
+}
+
+impl Data {
+    /// Takes an answer.
+    pub fn take(&mut self, at: u64, stats: StatsBody) {
+        let before = self.latest.take();
+        let rates = before
+            .as_ref()
+            .and_then(|before| Rates::between(before, &stats, at.saturating_sub(self.at)));
+        let silent_since = self
+            .points
+            .back()
+            .filter(|point| point.gauges.is_none())
+            .map(|_| self.at);
+        match (&before, silent_since) {
+            (Some(before), since) => {
+                if let Some(since) = since {
+                    self.happened(
+                        at,
+                        What::Back {
+                            after_ms: at.saturating_sub(since),
+                        },
+                    );
+                }
+                for what in changes(before, &stats) {
+                    self.happened(at, what);
+                }
+            }
+            (None, _) => self.happened(
+                at,
+                What::First {
+                    health: stats.health.status.clone(),
+                },
+            ),
+        }
+        self.push(Point {
+            at,
+            gauges: Some(Gauges::of(&stats)),
+            rates,
+        });
+        self.at = at;
+        self.latest = Some(stats);
+    }
+
+    /// Takes the news that there was no answer.
+    pub fn miss(&mut self, at: u64, reason: &str) {
+        let was_answering = self.points.back().is_some_and(|point| point.gauges.is_some());
+        if was_answering {
+            self.happened(
+                at,
+                What::Gone {
+                    reason: reason.to_owned(),
+                },
+            );
+        }
+        self.push(Point {
+            at,
+            gauges: None,
+            rates: None,
+        });
+    }
+
+    fn push(&mut self, point: Point) {
+        if self.points.len() == MOST_POINTS {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+    }
+
+    fn happened(&mut self, at: u64, what: What) {
+        let mut recent = self
+            .happenings
+            .iter_mut()
+            .take_while(|other| at.saturating_sub(other.at) < ONE_HAPPENING_MS);
+        if recent.any(|other| other.what.absorb(&what)) {
+            return;
+        }
+        self.happenings.push_front(Happening { at, what });
+        self.happenings.truncate(MOST_HAPPENINGS);
+    }
+
+    /// The history of a gauge; gaps where the server did not answer.
+    pub fn gauge(&self, read: impl Fn(&Gauges) -> f64) -> Vec<Option<f64>> {
+        self.points
+            .iter()
+            .map(|point| point.gauges.as_ref().map(&read))
+            .collect()
+    }
+
+    /// The history of a rate; gaps where it is not known.
+    pub fn rate(&self, read: impl Fn(&Rates) -> f64) -> Vec<Option<f64>> {
+        self.points
+            .iter()
+            .map(|point| point.rates.as_ref().map(&read))
+            .collect()
+    }
+
+    /// The rates at the newest figures.
+    pub fn rates(&self) -> Option<&Rates> {
+        self.points
+            .iter()
+            .rev()
+            .find(|point| point.gauges.is_some())
+            .and_then(|point| point.rates.as_ref())
+    }
+
+    /// The points from so many milliseconds before the newest figures on, oldest first.
+    pub fn recent(&self, span_ms: u64) -> impl DoubleEndedIterator<Item = &Point> {
+        let from = self.at.saturating_sub(span_ms);
+        self.points.iter().filter(move |point| point.at >= from)
+    }
+
+    /// How long a state has held without a break up to the newest figures, in milliseconds, and for how many readings.
+    pub fn held(&self, is: impl Fn(&Gauges) -> bool) -> (u64, usize) {
+        let known = self
+            .points
+            .iter()
+            .rev()
+            .filter_map(|point| point.gauges.as_ref().map(|gauges| (point.at, gauges)));
+        let (mut since, mut readings) = (self.at, 0);
+        for (at, _) in known.take_while(|(_, gauges)| is(gauges)) {
+            since = at;
+            readings += 1;
+        }
+        (self.at.saturating_sub(since), readings)
+    }
+
+    /// How fast a gauge changes over the last so many milliseconds, a second; none with fewer than three readings.
+    pub fn slope(&self, span_ms: u64, read: impl Fn(&Gauges) -> Option<f64>) -> Option<f64> {
+        let known = |point: &Point| point.gauges.as_ref().and_then(&read).map(|value| (point.at, value));
+        let readings: Vec<(u64, f64)> = self.recent(span_ms).filter_map(known).collect();
+        let (first, last) = (readings.first()?, readings.last()?);
+        let millis = last.0.saturating_sub(first.0);
+        (readings.len() >= 3 && millis > 0).then(|| (last.1 - first.1) * 1000.0 / millis as f64)
+    }
+}

@@ -1,0 +1,195 @@
+//! What changed between two readings, as sentences.
+use openapi::StatsBody;
+
+use crate::format::{of, span};
+use crate::warning::Severity;
+
+/// Something that changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happening {
+    /// When, in milliseconds since the dashboard was opened.
+    pub at: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The first figures came.
+    First {
+        /// How it was.
+        health: String,
+    },
+    /// The server stopped answering.
+    Gone {
+        /// Why.
+        reason: String,
+    },
+    /// The server answers again.
+    Back {
+        /// After so many milliseconds.
+        after_ms: u64,
+    },
+    /// Another process answers.
+    Restarted {
+        /// Its id.
+        node: String,
+        /// Its version, when that is another one.
+        version: Option<String>,
+    },
+    /// A state went from one word to another.
+    Turned {
+        /// Whose.
+        name: String,
+        /// From.
+        from: String,
+        /// To.
+        to: String,
+    },
+    /// Handlings failed.
+    HandlingsFailed(u64),
+    /// Attempts to hand a message over failed.
+    AttemptsFailed(u64),
+    /// Messages were given up.
+    MailsDead(u64),
+    /// Password hashings were refused.
+    Shed(u64),
+}
+
+impl What {
+    /// The sentence.
+    pub fn text(&self) -> String {
+        match self {
+            Self::First { health } => format!("first figures: the server is {health}"),
+            Self::Gone { reason } => format!("the server stopped answering ({reason})"),
+            Self::Back { after_ms } => format!("the server answers again, after {}", span(*after_ms)),
+            Self::Restarted { node, version: None } => {
+                format!("another process answers: {}", crate::format::short(node))
+            }
+            Self::Restarted {
+                node,
+                version: Some(version),
+            } => {
+                format!(
+                    "another process answers: {}, version {version}",
+                    crate::format::short(node)
+                )
+            }
+            Self::Turned { name, from, to } => format!("{name}: {from} → {to}"),
+            Self::HandlingsFailed(times) => {
+                format!("{} failed", of(*times, "handling of an event", "handlings of events"))
+            }
+            Self::AttemptsFailed(times) => format!("{} to hand over mail failed", of(*times, "attempt", "attempts")),
+            Self::MailsDead(times) => format!("{} given up", of(*times, "message was", "messages were")),
+            Self::Shed(times) => format!(
+                "{} refused: the hashing queue was full",
+                of(*times, "login was", "logins were")
+            ),
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::First { .. } | Self::Back { .. } => Severity::Fine,
+            Self::Turned { to, .. } => state_severity(to),
+            Self::Restarted { .. } | Self::HandlingsFailed(_) | Self::AttemptsFailed(_) | Self::Shed(_) => {
+                Severity::Warn
+            }
+            Self::Gone { .. } | Self::MailsDead(_) => Severity::Severe,
+        }
+    }
+
+    /// Adds a count of the same kind to this one; whether it could.
+    pub fn absorb(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::HandlingsFailed(sum), Self::HandlingsFailed(more))
+            | (Self::AttemptsFailed(sum), Self::AttemptsFailed(more))
+            | (Self::MailsDead(sum), Self::MailsDead(more))
+            | (Self::Shed(sum), Self::Shed(more)) => {
+                *sum += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How bad a state of health or of a breaker is.
+pub fn state_severity(state: &str) -> Severity {
+    match state {
+        "ok" | "ready" | "closed" => Severity::Fine,
+        "down" | "unready" | "open" => Severity::Severe,
+        _ => Severity::Warn,
+    }
+}
+
+/// What changed from one reading to the next.
+pub fn changes(before: &StatsBody, after: &StatsBody) -> Vec<What> {
+    let mut found = Vec::new();
+    let is_same = before.node == after.node && after.uptime_seconds >= before.uptime_seconds;
+    if !is_same {
+        let version = (before.version != after.version).then(|| after.version.clone());
+        found.push(What::Restarted {
+            node: after.node.clone(),
+            version,
+        });
+    }
+    let mut turned = |name: &str, from: Option<&str>, to: &str| {
+        if let Some(from) = from.filter(|from| *from != to) {
+            found.push(What::Turned {
+                name: name.to_owned(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+            });
+        }
+    };
+    for dependency in &after.health.dependencies {
+        let earlier = before
+            .health
+            .dependencies
+            .iter()
+            .find(|other| other.name == dependency.name);
+        // A backend's state is told once, by its breaker.
+        if after.backends.iter().all(|backend| backend.name != dependency.name) {
+            turned(
+                &dependency.name,
+                earlier.map(|other| other.status.as_str()),
+                &dependency.status,
+            );
+        }
+    }
+    for backend in &after.backends {
+        let earlier = before.backends.iter().find(|other| other.name == backend.name);
+        turned(
+            &format!("breaker {}", backend.name),
+            earlier.map(|other| other.breaker.as_str()),
+            &backend.breaker,
+        );
+    }
+    turned("health", Some(&before.health.status), &after.health.status);
+    if is_same {
+        found.extend(counted(before, after));
+    }
+    // The ledger outlives the process.
+    let dead = after.mail.dead.saturating_sub(before.mail.dead);
+    found.extend((dead > 0).then_some(What::MailsDead(dead)));
+    found
+}
+
+fn counted(before: &StatsBody, after: &StatsBody) -> impl Iterator<Item = What> {
+    let (was, is) = (before.workers.unwrap_or_default(), after.workers.unwrap_or_default());
+    let counts = [
+        (
+            is.handler_failures.saturating_sub(was.handler_failures),
+            What::HandlingsFailed as fn(u64) -> What,
+        ),
+        (is.mail_failures.saturating_sub(was.mail_failures), What::AttemptsFailed),
+        (after.passwords.shed.saturating_sub(before.passwords.shed), What::Shed),
+    ];
+    counts
+        .into_iter()
+        .filter(|(times, _)| *times > 0)
+        .map(|(times, make)| make(times))
+}

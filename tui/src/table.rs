@@ -1,0 +1,190 @@
+//! The rows of the screens that have a table: chosen by the filter, ordered by the sorted column.
+use std::cmp::Ordering;
+
+use crate::data::Data;
+use crate::format::{count, latency, number, rate, span};
+use crate::happening::state_severity;
+use crate::model::{Model, Screen};
+use crate::warning::{Severity, lag_slope};
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// Letters that it needs; 0 takes what is left.
+    pub width: u16,
+    /// Whether it holds numbers: these stand at the right, and the greatest comes first.
+    pub is_number: bool,
+}
+
+const fn text(title: &'static str, width: u16) -> Column {
+    Column {
+        title,
+        width,
+        is_number: false,
+    }
+}
+
+const fn numbers(title: &'static str, width: u16) -> Column {
+    Column {
+        title,
+        width,
+        is_number: true,
+    }
+}
+
+const BACKENDS: &[Column] = &[
+    text("Backend", 0),
+    text("Breaker", 10),
+    numbers("Calls", 9),
+    numbers("Mean", 8),
+    numbers("Failed", 9),
+    numbers("Refused", 9),
+];
+
+const GROUPS: &[Column] = &[
+    text("Group", 0),
+    numbers("Behind", 11),
+    numbers("Change", 11),
+    numbers("Level in", 9),
+    numbers("Last minute", 20),
+];
+
+/// The column of [`Screen::Events`] that tells how far a group is behind.
+pub const BEHIND: usize = 1;
+
+/// A cell: what is shown, and what it is ordered by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// What is shown.
+    pub text: String,
+    /// Its number; cells without one are ordered by their text.
+    pub number: Option<f64>,
+}
+
+impl Cell {
+    fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            number: None,
+        }
+    }
+
+    fn number(number: Option<f64>, tell: impl Fn(f64) -> String) -> Self {
+        Self {
+            text: number.map_or("-".to_owned(), tell),
+            number: Some(number.unwrap_or(f64::NEG_INFINITY)),
+        }
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        match (self.number, other.number) {
+            (Some(one), Some(two)) => one.total_cmp(&two),
+            _ => self.text.to_lowercase().cmp(&other.text.to_lowercase()),
+        }
+    }
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its cells, as many as columns.
+    pub cells: Vec<Cell>,
+    /// How bad things stand with it.
+    pub severity: Severity,
+    /// The history that its last column shows, where that is a picture.
+    pub history: Vec<Option<f64>>,
+}
+
+/// The columns of a screen; none where it has no table.
+pub fn columns(screen: Screen) -> &'static [Column] {
+    match screen {
+        Screen::Pool => BACKENDS,
+        Screen::Events => GROUPS,
+        Screen::Overview | Screen::Mail => &[],
+    }
+}
+
+/// All rows of a screen, in the order of the server.
+pub fn all(data: &Data, screen: Screen) -> Vec<Row> {
+    match screen {
+        Screen::Pool => backends(data),
+        Screen::Events => groups(data),
+        Screen::Overview | Screen::Mail => Vec::new(),
+    }
+}
+
+/// The rows of the screen that is shown, filtered and ordered.
+pub fn rows(model: &Model) -> Vec<Row> {
+    let choice = model.choice();
+    let wanted = choice.filter.to_lowercase();
+    let mut rows = all(model.shown(), model.screen);
+    rows.retain(|row| row.cells.iter().any(|cell| cell.text.to_lowercase().contains(&wanted)));
+    rows.sort_by(|one, two| {
+        let order = match (one.cells.get(choice.column), two.cells.get(choice.column)) {
+            (Some(one), Some(two)) => one.order(two),
+            _ => Ordering::Equal,
+        };
+        if choice.descending { order.reverse() } else { order }
+    });
+    rows
+}
+
+fn backends(data: &Data) -> Vec<Row> {
+    let Some(stats) = &data.latest else { return Vec::new() };
+    let rates = data.rates();
+    let row = |backend: &openapi::BackendStatsBody| {
+        let rates = rates.and_then(|rates| rates.backends.iter().find(|other| other.name == backend.name));
+        let failed = rates.map(|rates| rates.failures);
+        Row {
+            cells: vec![
+                Cell::text(&backend.name),
+                Cell::text(&backend.breaker),
+                Cell::number(rates.map(|rates| rates.calls), rate),
+                Cell::number(rates.and_then(|rates| rates.mean_ms), latency),
+                Cell::number(failed, rate),
+                Cell::number(Some(backend.refused as f64), |_| count(backend.refused)),
+            ],
+            severity: state_severity(&backend.breaker).max(if failed > Some(0.0) {
+                Severity::Warn
+            } else {
+                Severity::Fine
+            }),
+            history: Vec::new(),
+        }
+    };
+    stats.backends.iter().map(row).collect()
+}
+
+fn groups(data: &Data) -> Vec<Row> {
+    let Some(stats) = &data.latest else { return Vec::new() };
+    let row = |lag: &openapi::LagBody| {
+        let slope = lag_slope(data, &lag.group);
+        let level_in = slope
+            .filter(|slope| *slope < 0.0 && lag.events > 0)
+            .map(|slope| lag.events as f64 / -slope);
+        let is_losing = lag.events > 0 && slope > Some(0.0);
+        Row {
+            cells: vec![
+                Cell::text(&lag.group),
+                Cell::number(Some(lag.events as f64), |_| count(lag.events)),
+                Cell::number(slope, |slope| {
+                    format!("{}{}/s", if slope > 0.0 { "+" } else { "" }, number(slope))
+                }),
+                Cell::number(level_in, |seconds| span((seconds * 1000.0) as u64)),
+                // What the picture shows is ordered by what it ends with.
+                Cell {
+                    text: String::new(),
+                    number: Some(lag.events as f64),
+                },
+            ],
+            severity: if is_losing { Severity::Warn } else { Severity::Fine },
+            history: data
+                .recent(60_000)
+                .map(|point| point.gauges.as_ref()?.lag(&lag.group).map(|events| events as f64))
+                .collect(),
+        }
+    };
+    stats.log.lags.iter().map(row).collect()
+}

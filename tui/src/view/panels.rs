@@ -1,0 +1,161 @@
+//! Panels: with a border and a chart where there is room, as one row where there is not.
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Widget};
+
+use super::chart::Chart;
+use super::text::{fit, left, row, split};
+use super::{faint, severity_style, strong};
+use crate::format::span;
+use crate::model::Model;
+use crate::panel::Panel;
+use crate::warning::Severity;
+
+/// The columns that a chart of a row has at most: more would pull the eye away from the words.
+const ROW_CHART: u16 = 40;
+
+/// A border with a title, drawn; gives the area inside.
+pub(super) fn boxed(title: Line<'_>, note: String, severity: Severity, area: Rect, buffer: &mut Buffer) -> Rect {
+    let border = if severity == Severity::Fine {
+        faint()
+    } else {
+        severity_style(severity)
+    };
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(border)
+        .title(title);
+    let block = if note.is_empty() {
+        block
+    } else {
+        block.title(Line::from(Span::styled(note, faint())).right_aligned())
+    };
+    let inside = block.inner(area);
+    block.render(area, buffer);
+    inside
+}
+
+/// Draws panels in a grid of so many columns that fills the area.
+pub(super) fn grid(model: &Model, panels: &[Panel], columns: u16, area: Rect, buffer: &mut Buffer) {
+    let count = u16::try_from(panels.len()).unwrap_or(u16::MAX);
+    let rows = count.div_ceil(columns).max(1);
+    for (index, panel) in (0..count).zip(panels) {
+        let (column, line) = (index % columns, index / columns);
+        let x = (area.width * column / columns, area.width * (column + 1) / columns);
+        let y = (area.height * line / rows, area.height * (line + 1) / rows);
+        let area = Rect {
+            x: area.x + x.0,
+            y: area.y + y.0,
+            width: x.1 - x.0,
+            height: y.1 - y.0,
+        };
+        bordered(model, panel, area, buffer);
+    }
+}
+
+fn bordered(model: &Model, panel: &Panel, area: Rect, buffer: &mut Buffer) {
+    let columns = area.width.saturating_sub(4);
+    let title = panel.screen.map_or_else(
+        || format!(" {} ", panel.title),
+        |screen| format!(" {} [{}] ", panel.title, screen.index() + 1),
+    );
+    let note = note(model, panel, usize::from(columns));
+    let has_room = title.chars().count() + note.chars().count() + 2 <= usize::from(area.width);
+    let note = if has_room { note } else { String::new() };
+    let inside = boxed(
+        Line::from(Span::styled(title, strong())),
+        note,
+        panel.severity,
+        area,
+        buffer,
+    );
+    let inside = Rect {
+        x: inside.x + 1,
+        width: inside.width.saturating_sub(2),
+        ..inside
+    };
+    let most = usize::from(inside.height.saturating_sub(1).max(1));
+    let lines = facts(panel, usize::from(inside.width), most);
+    for (index, line) in (0..).zip(&lines) {
+        left(line, row(inside, index), buffer);
+    }
+    let (_, chart) = split(inside, u16::try_from(lines.len()).unwrap_or(u16::MAX));
+    chart_of(panel).draw(chart, buffer);
+}
+
+fn chart_of(panel: &Panel) -> Chart<'_> {
+    Chart {
+        history: &panel.history,
+        limit: panel.limit,
+        floor: panel.floor,
+    }
+}
+
+/// What the chart spans: its greatest value and its time.
+fn note(model: &Model, panel: &Panel, columns: usize) -> String {
+    let points = &model.shown().points;
+    let shown = columns.min(panel.history.len());
+    let (Some(first), Some(last)) = (points.get(points.len().saturating_sub(shown)), points.back()) else {
+        return String::new();
+    };
+    if shown < 2 {
+        return String::new();
+    }
+    format!(
+        " max {} in {} ",
+        (panel.tell)(panel.peak(shown)),
+        span(last.at.saturating_sub(first.at))
+    )
+}
+
+/// The headline and the facts, on as many lines as they need and at most so many.
+fn facts(panel: &Panel, width: usize, most: usize) -> Vec<Line<'static>> {
+    let head = severity_style(panel.severity).patch(strong());
+    let mut lines = vec![Line::from(Span::styled(fit(&panel.head, width), head))];
+    for fact in &panel.facts {
+        let needed = fact.label.chars().count() + 1 + fact.value.chars().count();
+        let used = lines.last().map_or(0, Line::width);
+        if used + 3 + needed > width {
+            if lines.len() == most {
+                break;
+            }
+            lines.push(Line::default());
+        } else if let Some(line) = lines.last_mut() {
+            line.push_span(Span::raw("   "));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_span(Span::styled(format!("{} ", fact.label), faint()));
+            line.push_span(Span::styled(fact.value.clone(), severity_style(fact.severity)));
+        }
+    }
+    lines
+}
+
+/// Draws panels as rows and gives what is left.
+pub(super) fn as_rows(panels: &[Panel], area: Rect, buffer: &mut Buffer) -> Rect {
+    let mut rest = area;
+    let width = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0) + 2;
+    let titles = width(&mut panels.iter().map(|panel| panel.title));
+    let heads = width(&mut panels.iter().map(|panel| panel.head.as_str()));
+    for panel in panels {
+        let (line, below) = split(rest, 1);
+        let text = Line::from(vec![
+            Span::styled(format!(" {:titles$}", panel.title), faint()),
+            Span::styled(panel.head.clone(), severity_style(panel.severity).patch(strong())),
+        ]);
+        left(&text, line, buffer);
+        let used = u16::try_from(titles + heads + 1).unwrap_or(u16::MAX).min(line.width);
+        let width = line.width.saturating_sub(used + 1).min(ROW_CHART);
+        chart_of(panel).draw(
+            Rect {
+                x: line.x + used,
+                width,
+                ..line
+            },
+            buffer,
+        );
+        rest = below;
+    }
+    rest
+}

@@ -1,0 +1,223 @@
+//! Pictures compared with committed ones. `UPDATE=1` in the environment writes them anew; look at the difference.
+use std::path::PathBuf;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Color;
+use tui::{Message, Model, Profile, view};
+
+use crate::scenes::{RICH, after, drowning, empty, healthy, keys, live, refused, stale, stats};
+
+fn picture(model: &Model, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
+    terminal.draw(|frame| view(model, frame)).expect("a picture");
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let rows = buffer.content().chunks(usize::from(buffer.area.width));
+    let row = |cells: &[ratatui::buffer::Cell]| cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>();
+    rows.map(|cells| row(cells).trim_end().to_owned() + "\n").collect()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the switch of a test, which the configuration of the server must not know"
+)]
+fn is_update() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+fn compare(name: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/snapshots")
+        .join(format!("{name}.txt"));
+    if is_update() {
+        std::fs::write(&path, actual).expect("the picture can be written");
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{name} differs; UPDATE=1 cargo test -p plinth-tui writes it anew\n--- committed\n{expected}\n--- now\n{actual}"
+    );
+}
+
+/// The sizes that every screen is judged at.
+const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
+
+fn compare_sizes(name: &str, messages: impl IntoIterator<Item = Message>) {
+    let model = after(RICH, messages);
+    for (width, height) in SIZES {
+        compare(
+            &format!("{name}-{width}x{height}"),
+            &text(&picture(&model, width, height)),
+        );
+    }
+}
+
+#[test]
+fn empty_before_the_first_answer() {
+    compare_sizes("empty", empty());
+}
+
+#[test]
+fn empty_when_nobody_listens() {
+    compare_sizes("refused", refused());
+}
+
+#[test]
+fn live_overview() {
+    compare_sizes("live", live());
+}
+
+#[test]
+fn live_screens() {
+    for (key, name) in [("2", "pool"), ("3", "events"), ("4", "mail")] {
+        compare_sizes(&format!("live-{name}"), live().into_iter().chain(keys(key)));
+    }
+}
+
+#[test]
+fn saturated_overview() {
+    compare_sizes("saturated", drowning());
+}
+
+#[test]
+fn saturated_screens() {
+    for (key, name) in [("2", "pool"), ("3", "events"), ("4", "mail")] {
+        compare_sizes(&format!("saturated-{name}"), drowning().into_iter().chain(keys(key)));
+    }
+}
+
+#[test]
+fn stale_overview() {
+    compare_sizes("stale", stale());
+}
+
+#[test]
+fn help_over_the_overview() {
+    compare_sizes("help", live().into_iter().chain(keys("?")));
+}
+
+#[test]
+fn frozen_while_time_goes_on() {
+    let later = (90..102).map(|step| stats(step * 1_000, healthy(step)));
+    compare_sizes("frozen", live().into_iter().chain(keys("f")).chain(later));
+}
+
+#[test]
+fn filter_being_written() {
+    compare_sizes("filter", live().into_iter().chain(keys("3/we")));
+}
+
+#[test]
+fn too_small_says_what_it_needs() {
+    let model = after(RICH, live());
+    compare("too-small-30x8", &text(&picture(&model, 30, 8)));
+    for (width, height) in [(39, 24), (80, 9), (1, 1), (3, 60)] {
+        picture(&model, width, height);
+    }
+}
+
+#[test]
+fn narrow_shows_rows() {
+    for (name, messages) in [("live", live()), ("saturated", drowning())] {
+        let model = after(RICH, messages);
+        compare(&format!("{name}-48x20"), &text(&picture(&model, 48, 20)));
+    }
+    let model = after(RICH, drowning().into_iter().chain(keys("3")));
+    compare("saturated-events-48x20", &text(&picture(&model, 48, 20)));
+}
+
+#[test]
+fn every_size_can_be_drawn_in_every_state() {
+    for messages in [empty(), refused(), live(), drowning(), stale()] {
+        for key in ["1", "2", "3", "4", "?"] {
+            let model = after(RICH, messages.iter().cloned().chain(keys(key)));
+            for (width, height) in [
+                (40, 10),
+                (41, 17),
+                (75, 14),
+                (76, 15),
+                (76, 60),
+                (110, 16),
+                (300, 90),
+                (300, 11),
+            ] {
+                picture(&model, width, height);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_terminal_of_ascii_gets_ascii() {
+    let profile = Profile {
+        colour: true,
+        ascii: true,
+    };
+    for messages in [live(), drowning(), stale()] {
+        for key in ["1", "2", "3", "4", "?"] {
+            let drawn = text(&picture(
+                &after(profile, messages.iter().cloned().chain(keys(key))),
+                120,
+                40,
+            ));
+            assert!(drawn.is_ascii(), "{drawn}");
+            // Whatever is shown as a question mark has no letter of its own.
+            assert!(
+                key == "?" || !drawn.trim_end().lines().rev().skip(1).any(|line| line.contains('?')),
+                "{drawn}"
+            );
+        }
+    }
+    compare(
+        "saturated-ascii-80x24",
+        &text(&picture(&after(profile, drowning()), 80, 24)),
+    );
+}
+
+#[test]
+fn colour_is_for_trouble_and_goes_when_it_is_not_wanted() {
+    let has = |profile, messages, colour: fn(Color) -> bool| {
+        let drawn = picture(&after(profile, messages), 120, 40);
+        drawn.content().iter().any(|cell| colour(cell.fg) || colour(cell.bg))
+    };
+    let plain = Profile {
+        colour: false,
+        ascii: false,
+    };
+    assert!(has(RICH, drowning(), |colour| colour == Color::Red) && has(RICH, stale(), |colour| colour == Color::Red));
+    assert!(!has(RICH, live(), |colour| matches!(
+        colour,
+        Color::Red | Color::Yellow
+    )));
+    for messages in [live(), drowning(), stale()] {
+        assert!(!has(plain, messages, |colour| colour != Color::Reset));
+    }
+}
+
+#[test]
+fn the_same_words_stand_there_without_colour() {
+    let plain = Profile {
+        colour: false,
+        ascii: false,
+    };
+    assert_eq!(
+        text(&picture(&after(RICH, drowning()), 120, 40)),
+        text(&picture(&after(plain, drowning()), 120, 40))
+    );
+}
+
+#[test]
+fn plain_text_for_pipes() {
+    compare("plain-live", &tui::plain(&after(RICH, live())));
+    compare("plain-saturated", &tui::plain(&after(RICH, drowning())));
+    let ascii = Profile {
+        colour: false,
+        ascii: true,
+    };
+    assert!(tui::plain(&after(ascii, drowning())).is_ascii());
+}

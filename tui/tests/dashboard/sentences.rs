@@ -1,0 +1,194 @@
+//! What somebody is told: each kind of trouble has its sentence, and health has none.
+use serde_json::{Value, json};
+use tui::warning::Severity;
+
+use crate::scenes::{RICH, after, drowning, healthy, live, opened, stats};
+
+/// The warnings after fifteen seconds of figures that `change` has changed.
+fn told(change: impl Fn(u64, &mut Value)) -> Vec<(Severity, String)> {
+    let figures = |step: u64| {
+        let mut figures = healthy(step);
+        figures["log"]["lags"] = json!([]);
+        change(step, &mut figures);
+        figures
+    };
+    let model = after(
+        RICH,
+        std::iter::once(opened()).chain((0..15).map(|step| stats(step * 1_000, figures(step)))),
+    );
+    model
+        .warnings()
+        .into_iter()
+        .map(|warning| (warning.severity, warning.text))
+        .collect()
+}
+
+fn only(change: impl Fn(u64, &mut Value)) -> (Severity, String) {
+    let mut all = told(change);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn health_has_no_sentence() {
+    assert_eq!(after(RICH, live()).warnings(), []);
+}
+
+#[test]
+fn the_worst_stands_first() {
+    let warnings = after(RICH, drowning()).warnings();
+    let severities: Vec<Severity> = warnings.iter().map(|warning| warning.severity).collect();
+    assert!(severities.is_sorted_by(|one, two| one >= two), "{warnings:?}");
+    assert_eq!(severities[0], Severity::Severe);
+}
+
+#[test]
+fn a_full_pool() {
+    let (severity, text) =
+        only(|_, figures| figures["pool"] = json!({"max": 8, "open": 8, "idle": 0, "utilisation": 1.0}));
+    assert_eq!(
+        (severity, text.as_str()),
+        (
+            Severity::Severe,
+            "The pool is saturated: 8 connections in use, for 14 s; requests wait."
+        )
+    );
+    let (severity, text) =
+        only(|_, figures| figures["pool"] = json!({"max": 10, "open": 10, "idle": 1, "utilisation": 0.9}));
+    assert_eq!(
+        (severity, text.as_str()),
+        (
+            Severity::Warn,
+            "The pool is nearly full: 9 of 10 connections in use, for 14 s."
+        )
+    );
+    // One full reading is only just so.
+    let (severity, _) = only(|step, figures| {
+        if step == 14 {
+            figures["pool"] = json!({"max": 8, "open": 8, "idle": 0, "utilisation": 1.0});
+        }
+    });
+    assert_eq!(severity, Severity::Warn);
+}
+
+#[test]
+fn events_that_wait() {
+    let (severity, text) = only(|_, figures| {
+        figures["log"]["unsequenced"] = json!(40);
+        figures["log"]["head"] = json!(1_000);
+    });
+    let expected = "40 committed events wait for their positions, for 14 s so far.";
+    assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
+    let (_, text) = only(|_, figures| {
+        figures["log"]["unsequenced"] = json!(1);
+        figures["log"]["head"] = json!(1_000);
+        figures["workers"] = Value::Null;
+    });
+    assert!(
+        text.ends_with("This process has no workers: does one run elsewhere?"),
+        "{text}"
+    );
+    // A sequencer that keeps pace always has some in hand.
+    assert_eq!(told(|_, figures| figures["log"]["unsequenced"] = json!(300)), []);
+}
+
+#[test]
+fn a_group_that_falls_behind() {
+    let lag = |events: u64| json!([{"group": "usage", "events": events}]);
+    let (_, text) = only(|step, figures| figures["log"]["lags"] = lag(100 + 30 * step));
+    assert_eq!(text, "Group usage is 520 events behind and loses 30 more a second.");
+    let (_, text) = only(|_, figures| figures["log"]["lags"] = lag(100));
+    assert_eq!(text, "Group usage stands still, 100 events behind.");
+    assert_eq!(
+        told(|step, figures| figures["log"]["lags"] = lag(1_000 - 30 * step)),
+        []
+    );
+    assert_eq!(told(|step, figures| figures["log"]["lags"] = lag(step % 9)), []);
+}
+
+#[test]
+fn mail_that_is_late_or_dead() {
+    let (severity, text) = only(|_, figures| figures["mail"]["oldest_due_seconds"] = json!(130));
+    assert!(
+        severity == Severity::Warn && text.starts_with("Mail is late: the oldest due message has waited 2m10s;"),
+        "{text}"
+    );
+    assert_eq!(
+        only(|_, figures| figures["mail"]["oldest_due_seconds"] = json!(700)).0,
+        Severity::Severe
+    );
+    assert_eq!(
+        only(|_, figures| figures["mail"]["dead"] = json!(1)).1,
+        "1 message is given up."
+    );
+    let (_, text) = only(|step, figures| figures["workers"]["mail_failures"] = json!(step * 2));
+    assert_eq!(text, "Attempts to hand over mail fail, 2.0/s of late.");
+}
+
+#[test]
+fn an_open_breaker_is_told_once() {
+    let (severity, text) = only(|_, figures| {
+        figures["health"] = json!({"status": "degraded", "dependencies": [{"name": "mail smtp", "status": "degraded", "reason": "its breaker is open"}]});
+        figures["backends"][1]["breaker"] = json!("open");
+        figures["backends"][1]["refused"] = json!(1_204);
+    });
+    let expected = "The breaker of mail smtp is open after repeated failures; 1,204 calls were refused so far.";
+    assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
+    assert_eq!(
+        only(|_, figures| figures["backends"][1]["breaker"] = json!("half_open")).0,
+        Severity::Warn
+    );
+}
+
+#[test]
+fn stale_revocations_are_told_once() {
+    let (_, text) = only(|_, figures| figures["revocations_age_ms"] = json!(3_200));
+    assert!(
+        text.starts_with("Revocations are stale: the feed was last read 3.2 s ago"),
+        "{text}"
+    );
+    let (_, text) = only(|_, figures| {
+        figures["revocations_age_ms"] = json!(9_000);
+        figures["health"] = json!({"status": "degraded", "dependencies": [{"name": "revocations", "status": "degraded", "reason": "the feed is old"}]});
+    });
+    assert_eq!(text, "revocations is degraded: the feed is old.");
+    assert_eq!(
+        only(|_, figures| figures["revocations_age_ms"] = Value::Null).1,
+        "Revocations were never read."
+    );
+}
+
+#[test]
+fn a_database_that_is_down() {
+    let (severity, text) = only(|_, figures| {
+        figures["health"] = json!({"status": "unready", "dependencies": [{"name": "database", "status": "down", "reason": "it refuses"}]});
+    });
+    assert_eq!(
+        (severity, text.as_str()),
+        (Severity::Severe, "database is down: it refuses.")
+    );
+}
+
+#[test]
+fn refused_logins_and_failing_requests() {
+    let (severity, text) = only(|step, figures| {
+        figures["passwords"] = json!({"waiting": 64, "capacity": 64, "running": 2, "shed": 7 * step});
+    });
+    let expected = "Logins are refused, 7.0/s of late: 64 of 64 places in the hashing queue taken.";
+    assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
+    let (_, text) = only(|_, figures| figures["passwords"]["waiting"] = json!(32));
+    assert_eq!(text, "Logins wait: 32 of 64 places in the hashing queue taken.");
+    let (severity, text) = only(|step, figures| {
+        figures["http"] =
+            json!({"requests": 100 * step, "by_class": [0, 95 * step, 0, 0, 5 * step], "total_micros": 0});
+    });
+    assert_eq!(
+        (severity, text.as_str()),
+        (
+            Severity::Severe,
+            "5.0 % of the requests fail with a 5xx status, 5.0/s of late."
+        )
+    );
+    let (_, text) = only(|step, figures| figures["workers"]["handler_failures"] = json!(step));
+    assert_eq!(text, "Handlings of events fail, 1.0/s of late.");
+}
