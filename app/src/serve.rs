@@ -103,7 +103,10 @@ impl Server {
         let http = listen(config.http.bind, "http.bind").await?;
         let ops = listen(config.ops.bind, "ops.bind").await?;
         let (http_address, ops_address) = (local(&http, config.http.bind), local(&ops, config.ops.bind));
-        let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(http_address));
+        let public_url = config
+            .public_url
+            .clone()
+            .unwrap_or_else(|| PublicUrl::of_listener(http_address));
         let ports = compose::ports(config).await?;
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
@@ -122,7 +125,14 @@ impl Server {
             answered.cancel();
         });
         spawn_ops(ops, config, &ports, &services, lifecycle, workers, counters);
-        Ok(Self { ports, services, public_url, http: Some(http_address), ops: ops_address, _lock: lock })
+        Ok(Self {
+            ports,
+            services,
+            public_url,
+            http: Some(http_address),
+            ops: ops_address,
+            _lock: lock,
+        })
     }
 
     async fn start_worker(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ComposeError> {
@@ -131,9 +141,15 @@ impl Server {
         let ops_address = local(&ops, config.ops.bind);
         if config.public_url.is_none() && config.http.bind.port() == 0 {
             let reason = "a worker puts links into mails and cannot know which port the server took: set it".to_owned();
-            return Err(ComposeError::Setting { key: "public_url".to_owned(), reason });
+            return Err(ComposeError::Setting {
+                key: "public_url".to_owned(),
+                reason,
+            });
         }
-        let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
+        let public_url = config
+            .public_url
+            .clone()
+            .unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
         let ports = compose::ports(config).await?;
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
@@ -146,19 +162,36 @@ impl Server {
             answered.cancel();
         });
         spawn_ops(ops, config, &ports, &services, lifecycle, Some(workers), Arc::default());
-        Ok(Self { ports, services, public_url, http: None, ops: ops_address, _lock: compose::no_lock() })
+        Ok(Self {
+            ports,
+            services,
+            public_url,
+            http: None,
+            ops: ops_address,
+            _lock: compose::no_lock(),
+        })
     }
 
     async fn banner(&self, config: &Config, offer: bool) -> Banner {
         let base = |address: SocketAddr| format!("http://{address}");
-        let http = self.http.map_or_else(|| "none: this process only works".to_owned(), base);
-        let offered = if offer { self.services.admin.offer_set_up().await } else { Ok(None) };
+        let http = self
+            .http
+            .map_or_else(|| "none: this process only works".to_owned(), base);
+        let offered = if offer {
+            self.services.admin.offer_set_up().await
+        } else {
+            Ok(None)
+        };
         let setup = offered.unwrap_or_else(|error| {
             tracing::warn!(%error, "no set-up link could be made");
             None
         });
         Banner {
-            docs: if self.http.is_some() { self.public_url.join("/docs") } else { "none".to_owned() },
+            docs: if self.http.is_some() {
+                self.public_url.join("/docs")
+            } else {
+                "none".to_owned()
+            },
             http,
             ops: base(self.ops),
             adapters: self.ports.adapters.clone(),
@@ -187,7 +220,10 @@ impl Server {
 
 async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, ComposeError> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| ComposeError::Setting { key: key.to_owned(), reason: format!("{address} cannot be bound: {error}") })
+    bound.map_err(|error| ComposeError::Setting {
+        key: key.to_owned(),
+        reason: format!("{address} cannot be bound: {error}"),
+    })
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
@@ -207,14 +243,25 @@ fn edge_config(config: &Config) -> EdgeConfig {
 }
 
 /// All routes of the API listener behind the layers.
-fn front(config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecycle, counters: Arc<HttpCounters>) -> impl Endpoint + 'static {
+fn front(
+    config: &Config,
+    ports: &Ports,
+    services: &Services,
+    lifecycle: &Lifecycle,
+    counters: Arc<HttpCounters>,
+) -> impl Endpoint + 'static {
     let service = OpenApiService::new(apis(ports, services, lifecycle), "Plinth", env!("CARGO_PKG_VERSION"));
     let mut routes = system::routes(Route::new().nest("/", service));
-    let small_pages = Arc::new(pages::routes(Arc::clone(&services.accounts), Arc::clone(&services.admin)));
+    let small_pages = Arc::new(pages::routes(
+        Arc::clone(&services.accounts),
+        Arc::clone(&services.admin),
+    ));
     for path in pages::PATHS {
         routes = routes.at(*path, Arc::clone(&small_pages));
     }
-    let endpoint = routes.data(Arc::clone(&services.gate)).data(Arc::clone(&services.throttle));
+    let endpoint = routes
+        .data(Arc::clone(&services.gate))
+        .data(Arc::clone(&services.throttle));
     let mut table = RouteTable::new().api::<Apis>();
     for path in system::PATHS {
         table = table.route(path, &[Method::GET]);
@@ -253,8 +300,13 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
     lifecycle.spawn("idempotency keys", releaser);
     let idempotency = Arc::new(idempotency);
     (
-        accounts::AccountsApi { accounts: Arc::clone(&services.accounts) },
-        sessions::SessionsApi { sessions: Arc::clone(&services.sessions), gate: Arc::clone(&services.gate) },
+        accounts::AccountsApi {
+            accounts: Arc::clone(&services.accounts),
+        },
+        sessions::SessionsApi {
+            sessions: Arc::clone(&services.sessions),
+            gate: Arc::clone(&services.gate),
+        },
         me::MeApi {
             accounts: Arc::clone(&services.accounts),
             sessions: Arc::clone(&services.sessions),
@@ -263,28 +315,52 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
             tiers: Arc::clone(&services.tiers),
             clock: Arc::clone(&ports.toolkit.clock),
         },
-        files::FilesApi { files: Arc::clone(&services.files), idempotency: Arc::clone(&idempotency) },
+        files::FilesApi {
+            files: Arc::clone(&services.files),
+            idempotency: Arc::clone(&idempotency),
+        },
         events::EventsApi {
             events: Arc::clone(&services.events),
             idempotency,
             gate: Arc::clone(&services.gate),
             shutdown: lifecycle.shutdown(),
         },
-        mail::MailApi { mails: Arc::clone(&services.mails) },
-        admin::AdminApi { admin: Arc::clone(&services.admin) },
-        keys::KeysApi { keyring: Arc::clone(&ports.keyring) },
+        mail::MailApi {
+            mails: Arc::clone(&services.mails),
+        },
+        admin::AdminApi {
+            admin: Arc::clone(&services.admin),
+        },
+        keys::KeysApi {
+            keyring: Arc::clone(&ports.keyring),
+        },
     )
 }
 
-fn spawn_ops(listener: TcpListener, config: &Config, ports: &Ports, services: &Services, lifecycle: &Lifecycle, workers: Option<Workers>, counters: Arc<HttpCounters>) {
+fn spawn_ops(
+    listener: TcpListener,
+    config: &Config,
+    ports: &Ports,
+    services: &Services,
+    lifecycle: &Lifecycle,
+    workers: Option<Workers>,
+    counters: Arc<HttpCounters>,
+) {
     let health = Arc::new(Health {
         database: Arc::clone(&ports.database),
         gate: Arc::clone(&services.gate),
         shutdown: lifecycle.shutdown(),
-        backends: ports.guarded.iter().map(|guarded| (guarded.name.clone(), Arc::clone(&guarded.state))).collect(),
+        backends: ports
+            .guarded
+            .iter()
+            .map(|guarded| (guarded.name.clone(), Arc::clone(&guarded.state)))
+            .collect(),
     });
-    let figures: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>> =
-        ports.guarded.iter().map(|guarded| Arc::clone(&guarded.figures)).collect();
+    let figures: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>> = ports
+        .guarded
+        .iter()
+        .map(|guarded| Arc::clone(&guarded.figures))
+        .collect();
     let read = |workers: Workers| Box::new(move || workers.read()) as Box<dyn Fn() -> WorkerStatsBody + Send + Sync>;
     let stats = Arc::new(Stats::new(StatsParts {
         node: ports.toolkit.id().to_string(),
@@ -305,11 +381,19 @@ fn spawn_ops(listener: TcpListener, config: &Config, ports: &Ports, services: &S
     // A page in a browser on this machine can reach a loopback port under a name of its own making; it cannot choose these names.
     if is_loopback(config.ops.bind) {
         let ip = config.ops.bind.ip();
-        policy.allowed_hosts = Some(vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned(), ip.to_string()]);
+        policy.allowed_hosts = Some(vec![
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "[::1]".to_owned(),
+            ip.to_string(),
+        ]);
     }
     let endpoint = layer::stack(ops::routes(health, stats, config.ops.token.clone()), policy);
     // Nobody streams here, and a probe that hangs must not keep the process.
-    let edge = EdgeConfig { max_connections: 64, ..edge_config(config) };
+    let edge = EdgeConfig {
+        max_connections: 64,
+        ..edge_config(config)
+    };
     let life = lifecycle.clone();
     lifecycle.spawn_essential("ops", async move {
         if let Err(error) = edge::serve(listener, endpoint, edge, life).await {

@@ -91,7 +91,9 @@ impl Services {
             tiers: Arc::clone(&tiers),
             enabled: config.limits_enabled,
         }));
-        let password_policy = PasswordPolicy { min_code_points: config.auth.password_min_length };
+        let password_policy = PasswordPolicy {
+            min_code_points: config.auth.password_min_length,
+        };
         let accounts = Accounts::new(AccountParts {
             toolkit: toolkit.clone(),
             users: Arc::clone(&ports.users),
@@ -158,14 +160,27 @@ impl Services {
     pub async fn start(&self, config: &Config) -> Result<(), ComposeError> {
         self.keys.start().await.map_err(|error| match error {
             EffectsError::Backend(error) => error,
-            other @ (EffectsError::AlreadyHandled | EffectsError::EventIdTaken(_)) => BackendError::permanent("keys", "start", other),
+            other @ (EffectsError::AlreadyHandled | EffectsError::EventIdTaken(_)) => {
+                BackendError::permanent("keys", "start", other)
+            }
         })?;
         self.gate.refresh().await?;
         if let Some(admin) = &config.admin {
-            let refused = |reason: String| ComposeError::Setting { key: "admin".to_owned(), reason };
-            let email: EmailAddress = admin.email.parse().map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
+            let refused = |reason: String| ComposeError::Setting {
+                key: "admin".to_owned(),
+                reason,
+            };
+            let email: EmailAddress = admin
+                .email
+                .parse()
+                .map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
             let password = Password::parse(admin.password.expose()).map_err(|error| refused(error.to_string()))?;
-            if self.admin.ensure_admin(email, password).await.map_err(|error| refused(error.to_string()))? {
+            if self
+                .admin
+                .ensure_admin(email, password)
+                .await
+                .map_err(|error| refused(error.to_string()))?
+            {
                 tracing::info!("the administrator that the configuration names was made");
             }
         }
@@ -183,26 +198,55 @@ fn session_policy(config: &Config) -> SessionPolicy {
 
 fn tiers(config: &Config) -> Result<Tiers, ComposeError> {
     let tier = |(name, tier): (&String, &TierConfig)| {
-        let refused = |reason: String| ComposeError::Setting { key: format!("tiers.{name}"), reason };
-        let name: TierName = name.parse().map_err(|error: domain::tier::ParseTierNameError| refused(error.to_string()))?;
+        let refused = |reason: String| ComposeError::Setting {
+            key: format!("tiers.{name}"),
+            reason,
+        };
+        let name: TierName = name
+            .parse()
+            .map_err(|error: domain::tier::ParseTierNameError| refused(error.to_string()))?;
         let limits = TierLimits {
             max_file_bytes: tier.max_file_bytes,
             storage_bytes: tier.storage_bytes,
             requests_per_minute: tier.requests_per_minute,
             events_per_minute: tier.events_per_minute,
         };
-        Ok(Tier { name, features: tier.features.iter().cloned().collect::<BTreeSet<_>>(), limits })
+        Ok(Tier {
+            name,
+            features: tier.features.iter().cloned().collect::<BTreeSet<_>>(),
+            limits,
+        })
     };
     let tiers: Vec<Tier> = config.tiers.iter().map(tier).collect::<Result<_, ComposeError>>()?;
-    Tiers::new(tiers).map_err(|error| ComposeError::Setting { key: "tiers".to_owned(), reason: error.to_string() })
+    Tiers::new(tiers).map_err(|error| ComposeError::Setting {
+        key: "tiers".to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn files(ports: &Ports, config: &Config, public_url: &PublicUrl, tiers: &Arc<Tiers>) -> Result<Files, ComposeError> {
-    let refused = |key: &str, reason: String| ComposeError::Setting { key: key.to_owned(), reason };
-    let default: BackendName = config.files.default.parse().map_err(|error: domain::file::ParseBackendNameError| refused("files.default", error.to_string()))?;
+    let refused = |key: &str, reason: String| ComposeError::Setting {
+        key: key.to_owned(),
+        reason,
+    };
+    let default: BackendName = config
+        .files
+        .default
+        .parse()
+        .map_err(|error: domain::file::ParseBackendNameError| refused("files.default", error.to_string()))?;
     let url = Url::parse(public_url.as_str()).map_err(|error| refused("public_url", error.to_string()))?;
-    let backends = Backends { default, stores: ports.stores.clone() };
-    Ok(Files::new(ports.toolkit.clone(), Arc::clone(&ports.files), backends, Arc::clone(&ports.links), Arc::clone(tiers), url))
+    let backends = Backends {
+        default,
+        stores: ports.stores.clone(),
+    };
+    Ok(Files::new(
+        ports.toolkit.clone(),
+        Arc::clone(&ports.files),
+        backends,
+        Arc::clone(&ports.links),
+        Arc::clone(tiers),
+        url,
+    ))
 }
 
 fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
@@ -223,8 +267,10 @@ fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
 
 fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails, ComposeError> {
     let folder = config.mail.templates_dir.as_deref();
-    let templates = Templates::load(folder, &config.mail.from_name)
-        .map_err(|faults| ComposeError::Setting { key: "mail.templates_dir".to_owned(), reason: faults.to_string() })?;
+    let templates = Templates::load(folder, &config.mail.from_name).map_err(|faults| ComposeError::Setting {
+        key: "mail.templates_dir".to_owned(),
+        reason: faults.to_string(),
+    })?;
     Ok(Mails::new(MailParts {
         queue: Arc::clone(&ports.mails),
         sealer: Arc::clone(&ports.sealer),
@@ -300,7 +346,12 @@ pub fn prune(ports: &Ports, config: &Config, lifecycle: &Lifecycle) {
 /// # Errors
 /// When the log cannot be read.
 pub async fn follow(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Result<(), ComposeError> {
-    let tailer = Tailer::begin(Arc::clone(&ports.log), Arc::clone(&ports.publisher), ports.toolkit.clone()).await?;
+    let tailer = Tailer::begin(
+        Arc::clone(&ports.log),
+        Arc::clone(&ports.publisher),
+        ports.toolkit.clone(),
+    )
+    .await?;
     drive_one("tailer", tailer, ports, lifecycle);
     let (sweeper, shutdown) = (FileSweeper::new(Arc::clone(&services.files)), lifecycle.shutdown());
     lifecycle.spawn("file sweeper", sweeper.run(shutdown));
@@ -338,10 +389,18 @@ impl Workers {
 pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) -> Workers {
     let owner = ports.toolkit.id().to_string();
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let usage = Arc::new(UsageHandler::new(Arc::clone(&ports.usage), Arc::clone(&ports.toolkit.clock), config.events.client_prefix.clone()));
+    let usage = Arc::new(UsageHandler::new(
+        Arc::clone(&ports.usage),
+        Arc::clone(&ports.toolkit.clock),
+        config.events.client_prefix.clone(),
+    ));
     let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
     let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
-    let workers = Workers { sequencer: sequencer.counters(), handlers: vec![usage.counters()], mails: Arc::clone(&services.mails) };
+    let workers = Workers {
+        sequencer: sequencer.counters(),
+        handlers: vec![usage.counters()],
+        mails: Arc::clone(&services.mails),
+    };
     drive_one("sequencer", sequencer, ports, lifecycle);
     drive_one("usage handler", usage, ports, lifecycle);
     let sender = mail_sender(ports, services, config, owner);

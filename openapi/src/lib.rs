@@ -3,22 +3,22 @@ mod accounts;
 #[cfg(feature = "client")]
 mod client;
 mod events;
-mod sessions;
-mod mail;
 mod files;
 mod keys;
+mod mail;
 mod ops;
 mod problem;
+mod sessions;
 mod time;
 
 pub use accounts::*;
 #[cfg(feature = "client")]
 pub use client::*;
 pub use events::*;
-pub use sessions::*;
-pub use mail::*;
 pub use files::*;
 pub use keys::*;
+pub use mail::*;
 pub use ops::*;
 pub use problem::*;
+pub use sessions::*;
 pub use time::*;

@@ -17,7 +17,12 @@ pub trait PasswordHasher: Send + Sync + 'static {
 
     /// Whether the password is the recorded one. Without a record it MUST do the same work and say no, so that time tells nothing.
     /// `record` is owned since it is handed to another thread.
-    async fn verify(&self, client: &str, password: &Password, record: Option<PasswordRecord>) -> Result<bool, HashPasswordError>;
+    async fn verify(
+        &self,
+        client: &str,
+        password: &Password,
+        record: Option<PasswordRecord>,
+    ) -> Result<bool, HashPasswordError>;
 
     /// Whether the record was made with another scheme, cost or pepper than new ones are.
     fn is_outdated(&self, record: &PasswordRecord) -> bool;

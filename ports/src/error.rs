@@ -37,7 +37,13 @@ impl BackendError {
     /// The same failure once more, for each of several callers who were gathered into one call. Of its source only the text is kept.
     pub fn again(&self) -> Self {
         let source = self.source.to_string().into();
-        Self { adapter: self.adapter, operation: self.operation, temporary: self.temporary, full: self.full, source }
+        Self {
+            adapter: self.adapter,
+            operation: self.operation,
+            temporary: self.temporary,
+            full: self.full,
+            source,
+        }
     }
 
     /// A failure that will not pass by itself.

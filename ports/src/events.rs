@@ -87,10 +87,17 @@ pub trait EventLog: Send + Sync + 'static {
 #[async_trait]
 pub trait CursorStore: Send + Sync + 'static {
     /// Takes or renews the lease of every shard of the group that is free, over or held by `owner`, making missing cursors at 0; gives the cursors held. Of many owners at most one MUST hold a cursor.
-    async fn claim(&self, group: &str, owner: &str, now: Timestamp, ttl: Duration) -> Result<Vec<Cursor>, BackendError>;
+    async fn claim(&self, group: &str, owner: &str, now: Timestamp, ttl: Duration)
+    -> Result<Vec<Cursor>, BackendError>;
 
     /// Moves cursors that `owner` holds and that are still at `from`, in one statement; gives the shards that moved. MUST NOT move any other.
-    async fn advance(&self, group: &str, owner: &str, moves: &[CursorMove], now: Timestamp) -> Result<Vec<Shard>, BackendError>;
+    async fn advance(
+        &self,
+        group: &str,
+        owner: &str,
+        moves: &[CursorMove],
+        now: Timestamp,
+    ) -> Result<Vec<Shard>, BackendError>;
 
     /// Gives the leases back.
     async fn release(&self, group: &str, owner: &str) -> Result<(), BackendError>;

@@ -28,10 +28,21 @@ pub trait FileRepository: Send + Sync + 'static {
     async fn find_any(&self, id: FileId) -> Result<Option<File>, BackendError>;
 
     /// The user's files, newest first; of one type when given.
-    async fn list(&self, user: UserId, kind: Option<domain::blob::FileType>, page: &PageRequest) -> Result<Page<File>, BackendError>;
+    async fn list(
+        &self,
+        user: UserId,
+        kind: Option<domain::blob::FileType>,
+        page: &PageRequest,
+    ) -> Result<Page<File>, BackendError>;
 
     /// Removes one of the user's files and leaves its blob to be removed: it comes back from [`leftovers`](Self::leftovers) until [`cancel`](Self::cancel) confirms. Gives the file, none when there was none (and then writes nothing).
-    async fn remove(&self, user: UserId, id: FileId, at: Timestamp, effects: &Effects) -> Result<Option<File>, EffectsError>;
+    async fn remove(
+        &self,
+        user: UserId,
+        id: FileId,
+        at: Timestamp,
+        effects: &Effects,
+    ) -> Result<Option<File>, EffectsError>;
 
     /// Reservations that are over at `now` and blobs of removed files, at most `limit`: their blobs are to be removed, then each confirmed by [`cancel`](Self::cancel). A reservation that was given MUST NOT become a file any more: its blob is being removed.
     async fn leftovers(&self, now: Timestamp, limit: u32) -> Result<Vec<Reservation>, BackendError>;

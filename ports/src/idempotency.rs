@@ -25,7 +25,14 @@ pub enum Begun {
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
     /// Begins a request. Of many with the same scope and fingerprint exactly one MUST get [`Begun::New`]; one that was begun and not answered within `lock` is taken to have died. What is older than `keep` counts as absent.
-    async fn begin(&self, scope: &IdempotencyScope, fingerprint: &[u8; 32], now: Timestamp, lock: Duration, keep: Duration) -> Result<Begun, BackendError>;
+    async fn begin(
+        &self,
+        scope: &IdempotencyScope,
+        fingerprint: &[u8; 32],
+        now: Timestamp,
+        lock: Duration,
+        keep: Duration,
+    ) -> Result<Begun, BackendError>;
 
     /// Forgets a request that was begun and not answered, so that it can be tried again; idempotent, and MUST NOT forget an answered one.
     async fn release(&self, scope: &IdempotencyScope) -> Result<(), BackendError>;

@@ -43,7 +43,12 @@ pub trait MailQueue: Send + Sync + 'static {
     async fn claim(&self, owner: &str, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Mail>, BackendError>;
 
     /// Records what became of messages that `owner` still holds, each with an attempt row, in one transaction with the effects; gives those recorded. One that was lost to another owner MUST be left alone; the effects are written when at least one was recorded.
-    async fn settle(&self, owner: &str, outcomes: &[MailOutcome], effects: &Effects) -> Result<Vec<MailId>, EffectsError>;
+    async fn settle(
+        &self,
+        owner: &str,
+        outcomes: &[MailOutcome],
+        effects: &Effects,
+    ) -> Result<Vec<MailId>, EffectsError>;
 
     /// One of the user's messages with its attempts. Another user's id MUST give none.
     async fn find(&self, user: UserId, id: MailId) -> Result<Option<(Mail, Vec<MailAttempt>)>, BackendError>;

@@ -34,19 +34,41 @@ impl SessionHorizon {
 pub trait SessionRepository: Send + Sync + 'static {
     /// Stores a new session. MUST be refused as [`InsertSessionError::UserGone`] when the user is missing or disabled at that moment, and as
     /// [`InsertSessionError::PasswordChanged`] when the user's password is no longer the one that was proven: proving takes long, and a reset in between ends the sessions that it sees.
-    async fn insert(&self, session: &Session, proven: &PasswordRecord, effects: &Effects) -> Result<(), InsertSessionError>;
+    async fn insert(
+        &self,
+        session: &Session,
+        proven: &PasswordRecord,
+        effects: &Effects,
+    ) -> Result<(), InsertSessionError>;
 
     /// The session of that id, ended or not. MUST give back every field as it was stored.
     async fn find(&self, id: SessionId) -> Result<Option<Session>, BackendError>;
 
     /// The user's sessions that have not ended and are not over by themselves, newest first. A page that has a next one MUST be full.
-    async fn list(&self, user: UserId, horizon: &SessionHorizon, page: &PageRequest) -> Result<Page<Session>, BackendError>;
+    async fn list(
+        &self,
+        user: UserId,
+        horizon: &SessionHorizon,
+        page: &PageRequest,
+    ) -> Result<Page<Session>, BackendError>;
 
     /// Moves a session one refresh generation on and sets `last_used_at` and `rotated_at` to `at`. Of many callers with the same `from` exactly one MUST succeed.
-    async fn advance(&self, id: SessionId, from: u32, at: Timestamp, effects: &Effects) -> Result<(), AdvanceSessionError>;
+    async fn advance(
+        &self,
+        id: SessionId,
+        from: u32,
+        at: Timestamp,
+        effects: &Effects,
+    ) -> Result<(), AdvanceSessionError>;
 
     /// Ends sessions of the user that have not ended, writes a revocation for each, and gives how many. When there was none, MUST write nothing, the effects neither.
-    async fn end(&self, user: UserId, ending: &SessionEnding, at: Timestamp, effects: &Effects) -> Result<u64, EffectsError>;
+    async fn end(
+        &self,
+        user: UserId,
+        ending: &SessionEnding,
+        at: Timestamp,
+        effects: &Effects,
+    ) -> Result<u64, EffectsError>;
 
     /// Removes sessions that ended before `ended_before` and those that were over by themselves, at most `limit`; gives how many. MUST NOT remove any other.
     async fn prune(&self, horizon: &SessionHorizon, ended_before: Timestamp, limit: u32) -> Result<u64, BackendError>;

@@ -17,7 +17,14 @@ pub trait SigningKeyRepository: Send + Sync + 'static {
     async fn insert(&self, key: &SigningKey, only_first: bool, effects: &Effects) -> Result<bool, EffectsError>;
 
     /// Moves a key from one status to another and gives whether it was in the first; becoming active MUST retire the active one in the same transaction, with `at` as its `retired_at`.
-    async fn transition(&self, kid: &str, from: KeyStatus, to: KeyStatus, at: Timestamp, effects: &Effects) -> Result<bool, EffectsError>;
+    async fn transition(
+        &self,
+        kid: &str,
+        from: KeyStatus,
+        to: KeyStatus,
+        at: Timestamp,
+        effects: &Effects,
+    ) -> Result<bool, EffectsError>;
 }
 
 /// A public key as it is published.

@@ -63,7 +63,12 @@ pub trait UserRepository: Send + Sync + 'static {
     async fn has_admin(&self) -> Result<bool, BackendError>;
 
     /// Makes a user. MUST refuse a taken address or id. With `first_admin` it MUST refuse when an enabled administrator exists, and use up the given token.
-    async fn insert(&self, user: &User, first_admin: Option<TokenHash>, effects: &Effects) -> Result<(), InsertUserError>;
+    async fn insert(
+        &self,
+        user: &User,
+        first_admin: Option<TokenHash>,
+        effects: &Effects,
+    ) -> Result<(), InsertUserError>;
 
     /// Stores a changed user. MUST refuse when the stored version is not the one that was read, or the token cannot be redeemed, and then write nothing. Each ended session MUST get its revocation.
     /// When the password hash changes, the user's live tokens that reset a password MUST become void: a mail that lies about must not undo the change.
@@ -126,7 +131,11 @@ pub trait RegistrationRepository: Send + Sync + 'static {
 
     /// Makes the user out of a registration: stores it, marks the registration, uses up the token, and voids the other registrations of the address with their tokens.
     /// MUST be refused when the registration was completed or voided or the address is taken.
-    async fn complete(&self, completion: &RegistrationCompletion, effects: &Effects) -> Result<(), CompleteRegistrationError>;
+    async fn complete(
+        &self,
+        completion: &RegistrationCompletion,
+        effects: &Effects,
+    ) -> Result<(), CompleteRegistrationError>;
 
     /// Removes registrations that were over before `before`, completed or not, at most `limit`; gives how many.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;

@@ -42,7 +42,9 @@ const NORMAL: &Table = &[
     (MIGRATION, &[]),
     (
         APP,
-        &[DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD],
+        &[
+            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD,
+        ],
     ),
     (TESTS, &[]),
 ];

@@ -362,6 +362,8 @@ impl WriteTransaction {
 
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), BackendError> {
-        bounded(self.inner.commit()).await.map_err(|error| backend("commit", error))
+        bounded(self.inner.commit())
+            .await
+            .map_err(|error| backend("commit", error))
     }
 }

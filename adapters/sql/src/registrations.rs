@@ -143,7 +143,9 @@ async fn has_rival(tx: &WriteTransaction, completion: &RegistrationCompletion) -
         completion.registration.uuid().into(),
         completion.at.micros().into(),
     ];
-    Ok(fetch_one(tx.conn(), "registrations.rival", sql, values).await?.is_some())
+    Ok(fetch_one(tx.conn(), "registrations.rival", sql, values)
+        .await?
+        .is_some())
 }
 
 /// Marks the registration, and voids the others of its address with their tokens.

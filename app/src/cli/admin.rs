@@ -12,7 +12,11 @@ use crate::service::Origin;
 use crate::service::admin::NewUser;
 
 pub(super) async fn run(command: AdminCommand, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
-    let AdminCommand::Create { email, password_file, name } = command;
+    let AdminCommand::Create {
+        email,
+        password_file,
+        name,
+    } = command;
     let email = match email.parse() {
         Ok(email) => email,
         Err(error) => return wrong(output, "--email", &error),
@@ -25,7 +29,10 @@ pub(super) async fn run(command: AdminCommand, config: &Config, output: &mut Out
         Some(path) => {
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| std::io::Error::new(error.kind(), format!("--password-file: {error}")))?;
-            let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
+            let text = text
+                .strip_suffix('\n')
+                .map(|text| text.strip_suffix('\r').unwrap_or(text))
+                .unwrap_or(&text);
             Secret::new(text.to_owned())
         }
         None => ask_password("Password: ")?,
@@ -38,7 +45,12 @@ pub(super) async fn run(command: AdminCommand, config: &Config, output: &mut Out
         Ok(opened) => opened,
         Err(error) => return refuse(&error, output),
     };
-    let new = NewUser { email, name, password, role: Role::Admin };
+    let new = NewUser {
+        email,
+        name,
+        password,
+        role: Role::Admin,
+    };
     let made = services.admin.create(new, &Origin::SYSTEM).await;
     ports.close().await;
     match made {

@@ -24,7 +24,9 @@ pub(super) async fn run(args: &HealthcheckArgs, config: &Config, output: &mut Ou
         Ok(Ok((true, body))) => output.text(&(body + "\n")).map(|()| ExitCode::Done),
         Ok(Ok((false, body))) => output.text(&(body + "\n")).map(|()| ExitCode::Failed),
         Ok(Err(error)) => output.fault(&format!("{address}: {error}")).map(|()| ExitCode::Failed),
-        Err(_) => output.fault(&format!("{address} did not answer within {} s", PATIENCE.as_secs())).map(|()| ExitCode::Failed),
+        Err(_) => output
+            .fault(&format!("{address} did not answer within {} s", PATIENCE.as_secs()))
+            .map(|()| ExitCode::Failed),
     }
 }
 
@@ -32,7 +34,11 @@ pub(super) async fn run(args: &HealthcheckArgs, config: &Config, output: &mut Ou
 pub(super) fn reachable(config: &Config) -> String {
     let mut address = config.ops.bind;
     if address.ip().is_unspecified() {
-        let local: std::net::IpAddr = if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        let local: std::net::IpAddr = if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        };
         address.set_ip(local);
     }
     address.to_string()
@@ -41,7 +47,9 @@ pub(super) fn reachable(config: &Config) -> String {
 async fn ask(address: &str) -> Result<(bool, String), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::get("/health/ready").header(http::header::HOST, address).body(Empty::<Bytes>::new())?;
+    let request = http::Request::get("/health/ready")
+        .header(http::header::HOST, address)
+        .body(Empty::<Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let ready = response.status().is_success();

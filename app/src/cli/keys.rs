@@ -34,7 +34,13 @@ impl Row for KeyRow {
 
     fn cells(&self) -> Vec<String> {
         let retired = self.retired_at.clone().unwrap_or_default();
-        vec![self.kid.clone(), self.status.to_owned(), self.created_at.clone(), self.activates_at.clone(), retired]
+        vec![
+            self.kid.clone(),
+            self.status.to_owned(),
+            self.created_at.clone(),
+            self.activates_at.clone(),
+            retired,
+        ]
     }
 }
 
@@ -51,7 +57,11 @@ pub(super) async fn run(command: KeysCommand, config: &Config, output: &mut Outp
     match keys {
         Ok(keys) => {
             let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
-            let code = if rows.is_empty() { ExitCode::Nothing } else { ExitCode::Done };
+            let code = if rows.is_empty() {
+                ExitCode::Nothing
+            } else {
+                ExitCode::Done
+            };
             output.list(&rows).map(|()| code)
         }
         Err(error) => {

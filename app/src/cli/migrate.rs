@@ -28,14 +28,20 @@ impl Row for MigrationRow {
 }
 
 fn rows(names: Vec<String>, state: &'static str) -> Vec<MigrationRow> {
-    names.into_iter().map(|migration| MigrationRow { migration, state }).collect()
+    names
+        .into_iter()
+        .map(|migration| MigrationRow { migration, state })
+        .collect()
 }
 
 pub(super) async fn run(args: MigrateArgs, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
     let done = match args.command.unwrap_or(MigrateCommand::Up) {
         MigrateCommand::Up => up(config, output).await,
         MigrateCommand::Status { wait, timeout } => status(config, wait.then_some(timeout), output).await,
-        MigrateCommand::Down { to, danger_lose_data: _ } => down(config, &to, output).await,
+        MigrateCommand::Down {
+            to,
+            danger_lose_data: _,
+        } => down(config, &to, output).await,
     };
     match done {
         Ok(code) => code,
@@ -48,7 +54,11 @@ type Outcome = Result<std::io::Result<ExitCode>, ComposeError>;
 async fn up(config: &Config, output: &mut Output) -> Outcome {
     compose::data_folder(config)?;
     let applied = compose::migrate_up(config).await?;
-    let code = if applied.is_empty() { ExitCode::Nothing } else { ExitCode::Done };
+    let code = if applied.is_empty() {
+        ExitCode::Nothing
+    } else {
+        ExitCode::Done
+    };
     Ok(output.list(&rows(applied, "applied")).map(|()| code))
 }
 
@@ -58,7 +68,11 @@ async fn down(config: &Config, to: &str, output: &mut Output) -> Outcome {
         "nothing" => 0,
         name => match applied.iter().position(|known| known == name) {
             Some(index) => index + 1,
-            None => return Ok(output.fault("--to names no applied migration").map(|()| ExitCode::Nothing)),
+            None => {
+                return Ok(output
+                    .fault("--to names no applied migration")
+                    .map(|()| ExitCode::Nothing));
+            }
         },
     };
     let steps = u32::try_from(applied.len() - kept).unwrap_or(u32::MAX);
@@ -84,7 +98,11 @@ async fn status(config: &Config, wait: Option<Duration>, output: &mut Output) ->
         let _ = tokio::time::timeout(limit, look).await;
     }
     let status = compose::migration_status(config).await?;
-    let code = if status.pending.is_empty() { ExitCode::Done } else { ExitCode::Nothing };
+    let code = if status.pending.is_empty() {
+        ExitCode::Done
+    } else {
+        ExitCode::Nothing
+    };
     let mut all = rows(status.applied, "applied");
     all.extend(rows(status.pending, "missing"));
     all.extend(rows(status.unknown, "of a newer version"));
@@ -99,9 +117,14 @@ mod tests {
     use crate::config::Environment;
 
     async fn status_in(folder: &std::path::Path) -> (ExitCode, String) {
-        let config = crate::config::load(&Environment::of_map([], folder), None, &[]).unwrap().config;
+        let config = crate::config::load(&Environment::of_map([], folder), None, &[])
+            .unwrap()
+            .config;
         let (mut output, out, _) = output(Format::Json, false);
-        let command = Some(MigrateCommand::Status { wait: false, timeout: Duration::from_secs(1) });
+        let command = Some(MigrateCommand::Status {
+            wait: false,
+            timeout: Duration::from_secs(1),
+        });
         let code = run(MigrateArgs { command }, &config, &mut output).await.unwrap();
         (code, out.text())
     }
@@ -111,7 +134,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (code, text) = status_in(folder.path()).await;
         assert_eq!(code, ExitCode::Nothing);
-        assert!(text.contains("m20261122_000001_core") && text.contains("missing") && !text.contains("applied"), "{text}");
+        assert!(
+            text.contains("m20261122_000001_core") && text.contains("missing") && !text.contains("applied"),
+            "{text}"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         // Nor in a data folder whose database is not there yet.
         let data = folder.path().join("plinth-data");
@@ -123,9 +149,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_applied_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[]).unwrap().config;
+        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
+            .unwrap()
+            .config;
         let (mut output, _, _) = output(Format::Json, false);
-        assert_eq!(run(MigrateArgs { command: None }, &config, &mut output).await.unwrap(), ExitCode::Done);
+        assert_eq!(
+            run(MigrateArgs { command: None }, &config, &mut output).await.unwrap(),
+            ExitCode::Done
+        );
         let (code, text) = status_in(folder.path()).await;
         assert_eq!(code, ExitCode::Done);
         assert!(text.contains("applied") && !text.contains("missing"), "{text}");

@@ -75,7 +75,12 @@ fn reload(global: &Global, environment: &Environment, telemetry: &Telemetry) {
     }
 }
 
-async fn execute(command: Command, config: &Config, reload: serve::Reload, output: &mut Output) -> std::io::Result<ExitCode> {
+async fn execute(
+    command: Command,
+    config: &Config,
+    reload: serve::Reload,
+    output: &mut Output,
+) -> std::io::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::serve(config, !args.no_workers && config.workers.enabled, reload, output).await,
         Command::Worker => serve::worker(config, reload, output).await,
@@ -93,7 +98,10 @@ async fn execute(command: Command, config: &Config, reload: serve::Reload, outpu
 pub(super) async fn open(config: &Config) -> Result<(Ports, Services), ComposeError> {
     compose::data_folder(config)?;
     let ports = compose::ports(config).await?;
-    let public_url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
+    let public_url = config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
     let services = Services::new(&ports, config, &public_url)?;
     Ok((ports, services))
 }
@@ -111,5 +119,9 @@ pub(super) fn refuse_act(error: &AdminError, output: &mut Output) -> std::io::Re
         other => other.to_string(),
     };
     output.fault(&text)?;
-    Ok(if matches!(error, AdminError::NotFound) { ExitCode::Nothing } else { ExitCode::Failed })
+    Ok(if matches!(error, AdminError::NotFound) {
+        ExitCode::Nothing
+    } else {
+        ExitCode::Failed
+    })
 }

@@ -62,7 +62,9 @@ pub(super) async fn run(command: UserCommand, config: &Config, output: &mut Outp
     };
     let done = match command {
         UserCommand::List { limit, after } => list(&services.admin, PageRequest { after, limit }, output).await,
-        one => act(&services.admin, one).await.map(|user| output.record(&UserRow::from(&user)).map(|()| ExitCode::Done)),
+        one => act(&services.admin, one)
+            .await
+            .map(|user| output.record(&UserRow::from(&user)).map(|()| ExitCode::Done)),
     };
     ports.close().await;
     match done {
@@ -71,10 +73,18 @@ pub(super) async fn run(command: UserCommand, config: &Config, output: &mut Outp
     }
 }
 
-async fn list(admin: &Administration, page: PageRequest, output: &mut Output) -> Result<std::io::Result<ExitCode>, AdminError> {
+async fn list(
+    admin: &Administration,
+    page: PageRequest,
+    output: &mut Output,
+) -> Result<std::io::Result<ExitCode>, AdminError> {
     let found = admin.list(&page).await?;
     let rows: Vec<UserRow> = found.items.iter().map(UserRow::from).collect();
-    let code = if rows.is_empty() { ExitCode::Nothing } else { ExitCode::Done };
+    let code = if rows.is_empty() {
+        ExitCode::Nothing
+    } else {
+        ExitCode::Done
+    };
     let told = output.list(&rows).and_then(|()| match &found.next {
         Some(next) => output.note(&format!("more with --after {next}")),
         None => Ok(()),

@@ -169,7 +169,7 @@ pub(super) static KEYS: &[Key] = &[
         Kind::Duration(100, 10 * MINUTE),
         Is("30s"),
         "1m",
-        "How long a body may stand still while it is sent.",
+        "How long a body may stand still while it is sent; it must come at 1 KiB/s at least, or the time that it lost adds up to this.",
     ),
     Key::new(
         "http.idle_timeout",

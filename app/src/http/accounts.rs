@@ -15,11 +15,23 @@ use crate::service::accounts::{AccountError, Accounts, SignUp};
 
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
-    ("register", &["validation_failed", "registration_closed", "rate_limited", "overloaded"]),
+    (
+        "register",
+        &["validation_failed", "registration_closed", "rate_limited", "overloaded"],
+    ),
     ("verify_email", &["validation_failed", "token_invalid"]),
     ("resend_verification", &["validation_failed", "rate_limited"]),
     ("forgot_password", &["validation_failed", "rate_limited"]),
-    ("reset_password", &["validation_failed", "token_invalid", "rate_limited", "overloaded", "conflict"]),
+    (
+        "reset_password",
+        &[
+            "validation_failed",
+            "token_invalid",
+            "rate_limited",
+            "overloaded",
+            "conflict",
+        ],
+    ),
 ];
 
 /// The operations.
@@ -56,9 +68,17 @@ impl AccountsApi {
         let mut fields = Fields::new();
         let (email, name) = (fields.email(&body.email), fields.name(&body.name));
         let password = fields.password("#/password", &body.password);
-        let (Some(email), Some(name), Some(password)) = (email, name, password) else { return Err(fields.fault()) };
+        let (Some(email), Some(name), Some(password)) = (email, name, password) else {
+            return Err(fields.fault());
+        };
         let client = visitor.client.bucket().to_string();
-        let sign_up = SignUp { email, name, password, client: &client, origin: visitor.origin() };
+        let sign_up = SignUp {
+            email,
+            name,
+            password,
+            client: &client,
+            origin: visitor.origin(),
+        };
         self.accounts.register(sign_up).await?;
         Ok(Accepted::Accepted)
     }
@@ -68,19 +88,29 @@ impl AccountsApi {
     /// Takes the token of the mailed link and makes the account. The same token again within its life (24 hours by default) answers 204 again.
     #[oai(path = "/v1/auth/verify", method = "post", operation_id = "verify_email")]
     async fn verify(&self, request: &Request, body: Json<TokenBody>) -> Result<Done, Fault> {
-        self.accounts.verify(&body.token, &Visitor::of(request).origin()).await?;
+        self.accounts
+            .verify(&body.token, &Visitor::of(request).origin())
+            .await?;
         Ok(Done::Done)
     }
 
     /// Send the verification mail again
     ///
     /// At most one mail a minute and five an hour are sent to an address; beyond that the request is taken and nothing is sent.
-    #[oai(path = "/v1/auth/verify/resend", method = "post", operation_id = "resend_verification")]
+    #[oai(
+        path = "/v1/auth/verify/resend",
+        method = "post",
+        operation_id = "resend_verification"
+    )]
     async fn resend(&self, request: &Request, body: Json<EmailBody>) -> Result<Accepted, Fault> {
         let visitor = Visitor::of(request);
         let mut fields = Fields::new();
-        let Some(email) = fields.email(&body.email) else { return Err(fields.fault()) };
-        self.accounts.resend(&email, &visitor.client.bucket().to_string(), &visitor.origin()).await?;
+        let Some(email) = fields.email(&body.email) else {
+            return Err(fields.fault());
+        };
+        self.accounts
+            .resend(&email, &visitor.client.bucket().to_string(), &visitor.origin())
+            .await?;
         Ok(Accepted::Accepted)
     }
 
@@ -91,8 +121,12 @@ impl AccountsApi {
     async fn forgot(&self, request: &Request, body: Json<EmailBody>) -> Result<Accepted, Fault> {
         let visitor = Visitor::of(request);
         let mut fields = Fields::new();
-        let Some(email) = fields.email(&body.email) else { return Err(fields.fault()) };
-        self.accounts.forgot(&email, &visitor.client.bucket().to_string(), &visitor.origin()).await?;
+        let Some(email) = fields.email(&body.email) else {
+            return Err(fields.fault());
+        };
+        self.accounts
+            .forgot(&email, &visitor.client.bucket().to_string(), &visitor.origin())
+            .await?;
         Ok(Accepted::Accepted)
     }
 
@@ -103,9 +137,13 @@ impl AccountsApi {
     async fn reset(&self, request: &Request, body: Json<ResetPasswordBody>) -> Result<Done, Fault> {
         let visitor = Visitor::of(request);
         let mut fields = Fields::new();
-        let Some(password) = fields.password("#/password", &body.password) else { return Err(fields.fault()) };
+        let Some(password) = fields.password("#/password", &body.password) else {
+            return Err(fields.fault());
+        };
         let client = visitor.client.bucket().to_string();
-        self.accounts.reset(&body.token, &password, &client, &visitor.origin()).await?;
+        self.accounts
+            .reset(&body.token, &password, &client, &visitor.origin())
+            .await?;
         Ok(Done::Done)
     }
 }

@@ -18,8 +18,20 @@ use crate::service::admin::{AdminError, Administration};
 
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
-    ("set_up", &["validation_failed", "token_invalid", "conflict", "rate_limited", "overloaded"]),
-    ("set_user_tier", &["validation_failed", "scope_missing", "not_found", "conflict"]),
+    (
+        "set_up",
+        &[
+            "validation_failed",
+            "token_invalid",
+            "conflict",
+            "rate_limited",
+            "overloaded",
+        ],
+    ),
+    (
+        "set_user_tier",
+        &["validation_failed", "scope_missing", "not_found", "conflict"],
+    ),
     ("list_users", &["validation_failed", "scope_missing"]),
     ("get_user", &["scope_missing", "not_found"]),
     ("disable_user", &["scope_missing", "not_found", "conflict"]),
@@ -51,9 +63,14 @@ impl AdminApi {
         let visitor = Visitor::of(request);
         let mut fields = Fields::new();
         let (email, password) = (fields.email(&body.email), fields.password("#/password", &body.password));
-        let (Some(email), Some(password)) = (email, password) else { return Err(fields.fault()) };
+        let (Some(email), Some(password)) = (email, password) else {
+            return Err(fields.fault());
+        };
         let client = visitor.client.bucket().to_string();
-        let user = self.admin.set_up(&body.token, email, password, &client, &visitor.origin()).await?;
+        let user = self
+            .admin
+            .set_up(&body.token, email, password, &client, &visitor.origin())
+            .await?;
         Ok(Created::Created(Json((&user).into())))
     }
 
@@ -70,8 +87,12 @@ impl AdminApi {
     ) -> Result<Json<UserBody>, Fault> {
         auth.0.require_admin()?;
         let mut fields = Fields::new();
-        let Some(tier) = fields.read("#/tier", "format", &body.tier) else { return Err(fields.fault()) };
-        Ok(Json((&self.admin.set_tier(UserId::new(id.0), &tier, &auth.0.origin()).await?).into()))
+        let Some(tier) = fields.read("#/tier", "format", &body.tier) else {
+            return Err(fields.fault());
+        };
+        Ok(Json(
+            (&self.admin.set_tier(UserId::new(id.0), &tier, &auth.0.origin()).await?).into(),
+        ))
     }
 
     /// List users
@@ -86,7 +107,10 @@ impl AdminApi {
     ) -> Result<Json<UserPageBody>, Fault> {
         auth.0.require_admin()?;
         let found = self.admin.list(&page(after.0, limit.0)?).await?;
-        Ok(Json(UserPageBody { items: found.items.iter().map(Into::into).collect(), next_cursor: found.next }))
+        Ok(Json(UserPageBody {
+            items: found.items.iter().map(Into::into).collect(),
+            next_cursor: found.next,
+        }))
     }
 
     /// Read a user
@@ -112,7 +136,9 @@ impl AdminApi {
         id: Path<Uuid>,
     ) -> Result<Json<UserBody>, Fault> {
         auth.0.require_admin()?;
-        Ok(Json((&self.admin.disable(UserId::new(id.0), &auth.0.origin()).await?).into()))
+        Ok(Json(
+            (&self.admin.disable(UserId::new(id.0), &auth.0.origin()).await?).into(),
+        ))
     }
 
     /// Enable a disabled user
@@ -124,7 +150,9 @@ impl AdminApi {
         id: Path<Uuid>,
     ) -> Result<Json<UserBody>, Fault> {
         auth.0.require_admin()?;
-        Ok(Json((&self.admin.enable(UserId::new(id.0), &auth.0.origin()).await?).into()))
+        Ok(Json(
+            (&self.admin.enable(UserId::new(id.0), &auth.0.origin()).await?).into(),
+        ))
     }
 }
 

@@ -37,7 +37,11 @@ impl Caller {
 
     /// The caller as the audit trail records it.
     pub fn origin(&self) -> Origin {
-        Origin { actor: Actor::User(self.claims.subject), impersonator: self.claims.actor, request_id: self.request_id }
+        Origin {
+            actor: Actor::User(self.claims.subject),
+            impersonator: self.claims.actor,
+            request_id: self.request_id,
+        }
     }
 
     /// Refuses callers who are not administrators.
@@ -54,7 +58,12 @@ impl Caller {
 
 /// A PASETO v4.public access token, from a login or a refresh.
 #[derive(SecurityScheme)]
-#[oai(ty = "bearer", rename = "accessToken", bearer_format = "PASETO v4.public", checker = "check")]
+#[oai(
+    ty = "bearer",
+    rename = "accessToken",
+    bearer_format = "PASETO v4.public",
+    checker = "check"
+)]
 pub struct Bearer(pub Caller);
 
 impl std::fmt::Debug for Bearer {
@@ -76,7 +85,11 @@ async fn check(request: &Request, bearer: poem_openapi::auth::Bearer) -> poem::R
 
 fn admit(request: &Request, gate: &Gate, token: &str) -> Result<Caller, Fault> {
     let claims = gate.check(token)?;
-    Ok(Caller { claims, request_id: request_id(request), client: client_address(request) })
+    Ok(Caller {
+        claims,
+        request_id: request_id(request),
+        client: client_address(request),
+    })
 }
 
 impl Bearer {
@@ -93,7 +106,9 @@ impl Bearer {
 
 /// The id of a request, where it is a UUID: a proxy in front may have given another form.
 pub fn request_id(request: &Request) -> Option<RequestId> {
-    request.data::<layer::RequestId>().and_then(|id| id.as_str().parse().ok())
+    request
+        .data::<layer::RequestId>()
+        .and_then(|id| id.as_str().parse().ok())
 }
 
 /// Where a request comes from.
@@ -116,14 +131,25 @@ pub struct Visitor {
 impl Visitor {
     /// What is known of the sender of a request.
     pub fn of(request: &Request) -> Self {
-        let text = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let text = request
+            .headers()
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
         let user_agent = text.map(|text| text.chars().filter(|c| !c.is_control()).take(200).collect());
-        Self { request_id: request_id(request), client: client_address(request), user_agent }
+        Self {
+            request_id: request_id(request),
+            client: client_address(request),
+            user_agent,
+        }
     }
 
     /// The visitor as the audit trail records it.
     pub fn origin(&self) -> Origin {
-        Origin { actor: Actor::Anonymous, impersonator: None, request_id: self.request_id }
+        Origin {
+            actor: Actor::Anonymous,
+            impersonator: None,
+            request_id: self.request_id,
+        }
     }
 }
 

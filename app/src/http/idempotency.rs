@@ -37,7 +37,11 @@ enum State {
     /// No key was sent.
     None,
     /// To be carried out; the scope stands until the answer is stored or the ticket released.
-    New(IdempotencyScope, Arc<dyn IdempotencyStore>, UnboundedSender<IdempotencyScope>),
+    New(
+        IdempotencyScope,
+        Arc<dyn IdempotencyStore>,
+        UnboundedSender<IdempotencyScope>,
+    ),
     /// Carried out before.
     Replay(StoredAnswer),
 }
@@ -54,7 +58,10 @@ impl std::fmt::Debug for State {
 
 impl Idempotency {
     /// Over a store. The future releases the keys of requests that were dropped half-way, as happens when a client goes away; it ends with the last ticket.
-    pub fn new(store: Arc<dyn IdempotencyStore>, clock: Arc<dyn Clock>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        store: Arc<dyn IdempotencyStore>,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (dropped, mut scopes) = unbounded_channel();
         let releaser = Arc::clone(&store);
         let driver = async move {
@@ -69,13 +76,23 @@ impl Idempotency {
     ///
     /// # Errors
     /// 422 when the key has another content or a form that is not allowed, 409 while the first request is still running, and the store's own failures.
-    pub async fn begin(&self, key: Option<&str>, caller: &Caller, route: &'static str, fingerprint: [u8; 32]) -> Result<Ticket, Fault> {
+    pub async fn begin(
+        &self,
+        key: Option<&str>,
+        caller: &Caller,
+        route: &'static str,
+        fingerprint: [u8; 32],
+    ) -> Result<Ticket, Fault> {
         let Some(key) = key else { return Ok(Ticket(State::None)) };
         if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             let detail = "must have 1 to 255 printable ASCII characters";
             return Err(Fault::validation_failed().at("#/headers/Idempotency-Key", "length", detail));
         }
-        let scope = IdempotencyScope { user_id: caller.user_id(), route: route.to_owned(), key: key.to_owned() };
+        let scope = IdempotencyScope {
+            user_id: caller.user_id(),
+            route: route.to_owned(),
+            key: key.to_owned(),
+        };
         let now: Timestamp = self.clock.now();
         match self.store.begin(&scope, &fingerprint, now, LOCK, KEEP).await? {
             Begun::New => Ok(Ticket(State::New(scope, Arc::clone(&self.store), self.dropped.clone()))),
@@ -90,7 +107,11 @@ impl Ticket {
     /// The answer to store with the change that the request makes; none without a key.
     pub fn answer(&self, status: u16, resources: Vec<String>) -> Option<StoredAnswer> {
         match &self.0 {
-            State::New(scope, ..) => Some(StoredAnswer { scope: scope.clone(), status, resources }),
+            State::New(scope, ..) => Some(StoredAnswer {
+                scope: scope.clone(),
+                status,
+                resources,
+            }),
             State::None | State::Replay(_) => None,
         }
     }
@@ -160,7 +181,11 @@ mod tests {
             expires_at: at,
             token_id: Uuid::nil(),
         };
-        Caller { claims, request_id: None, client: ClientAddress::new(Ipv4Addr::LOCALHOST.into()) }
+        Caller {
+            claims,
+            request_id: None,
+            client: ClientAddress::new(Ipv4Addr::LOCALHOST.into()),
+        }
     }
 
     #[tokio::test]
@@ -168,11 +193,27 @@ mod tests {
         let (mut store, mut clock) = (MockIdempotencyStore::new(), MockClock::new());
         clock.expect_now().return_const(Timestamp::from_seconds(1));
         store.expect_begin().times(2).returning(|_, _, _, _, _| Ok(Begun::New));
-        store.expect_release().withf(|scope| scope.key == "dropped").times(1).returning(|_| Ok(()));
-        store.expect_release().withf(|scope| scope.key == "failed").times(1).returning(|_| Ok(()));
+        store
+            .expect_release()
+            .withf(|scope| scope.key == "dropped")
+            .times(1)
+            .returning(|_| Ok(()));
+        store
+            .expect_release()
+            .withf(|scope| scope.key == "failed")
+            .times(1)
+            .returning(|_| Ok(()));
         let (keys, driver) = Idempotency::new(Arc::new(store), Arc::new(clock));
-        drop(keys.begin(Some("dropped"), &caller(), "POST /x", [0; 32]).await.unwrap());
-        keys.begin(Some("failed"), &caller(), "POST /x", [0; 32]).await.unwrap().release().await;
+        drop(
+            keys.begin(Some("dropped"), &caller(), "POST /x", [0; 32])
+                .await
+                .unwrap(),
+        );
+        keys.begin(Some("failed"), &caller(), "POST /x", [0; 32])
+            .await
+            .unwrap()
+            .release()
+            .await;
         drop(keys);
         driver.await;
     }

@@ -50,7 +50,8 @@ impl Fields {
         match Password::parse(text) {
             Ok(password) => Some(password),
             Err(refusal) => {
-                self.0.push(FieldProblem::new(pointer, refusal.code(), refusal.to_string()));
+                self.0
+                    .push(FieldProblem::new(pointer, refusal.code(), refusal.to_string()));
                 None
             }
         }
@@ -76,7 +77,10 @@ pub fn page(after: Option<String>, limit: Option<u32>) -> Result<PageRequest, Fa
     if !(1..=PageRequest::MAX_LIMIT).contains(&limit) {
         return Err(Fault::validation_failed().at("#/parameters/limit", "range", "must be 1 to 200"));
     }
-    if after.as_deref().is_some_and(|cursor| uuid::Uuid::try_parse(cursor).is_err()) {
+    if after
+        .as_deref()
+        .is_some_and(|cursor| uuid::Uuid::try_parse(cursor).is_err())
+    {
         let detail = "must be the next_cursor of the page before";
         return Err(Fault::validation_failed().at("#/parameters/after", "cursor", detail));
     }

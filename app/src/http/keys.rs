@@ -43,7 +43,14 @@ impl KeysApi {
     #[oai(path = "/.well-known/paseto-keys", method = "get", operation_id = "list_public_keys")]
     async fn list(&self) -> Keys {
         let published = self.keyring.published().into_iter();
-        let keys = published.map(|key| KeyBody { kid: key.kid, paserk: key.paserk, status: key.status.as_str().to_owned() });
-        Keys::Keys(Json(KeysBody { keys: keys.collect() }), "public, max-age=300".to_owned())
+        let keys = published.map(|key| KeyBody {
+            kid: key.kid,
+            paserk: key.paserk,
+            status: key.status.as_str().to_owned(),
+        });
+        Keys::Keys(
+            Json(KeysBody { keys: keys.collect() }),
+            "public, max-age=300".to_owned(),
+        )
     }
 }

@@ -5,8 +5,8 @@ pub mod admin;
 pub mod auth;
 pub mod convert;
 pub mod document;
-pub mod files;
 pub mod events;
+pub mod files;
 pub mod idempotency;
 pub mod input;
 pub mod keys;
@@ -44,7 +44,9 @@ pub fn throttled(error: crate::service::throttle::ThrottleError) -> problem::Fau
     use crate::service::throttle::ThrottleError;
     match error {
         // Rounded up: a client that waits exactly as told must not be told again.
-        ThrottleError::TooMany(wait) => problem::Fault::rate_limited().retry_after(wait.as_millis().div_ceil(1_000) as u64),
+        ThrottleError::TooMany(wait) => {
+            problem::Fault::rate_limited().retry_after(wait.as_millis().div_ceil(1_000) as u64)
+        }
         ThrottleError::Backend(error) => error.into(),
     }
 }

@@ -19,10 +19,35 @@ use crate::service::sessions::{Login, LoginError, RefreshError, Sessions, TokenP
 
 /// What the operations answer beyond what all may answer.
 pub const ERRORS: &[(&str, &[&str])] = &[
-    ("login", &["validation_failed", "invalid_credentials", "email_unverified", "second_factor_required", "account_disabled", "rate_limited", "overloaded"]),
-    ("login_second", &["validation_failed", "invalid_credentials", "rate_limited"]),
+    (
+        "login",
+        &[
+            "validation_failed",
+            "invalid_credentials",
+            "email_unverified",
+            "second_factor_required",
+            "account_disabled",
+            "rate_limited",
+            "overloaded",
+        ],
+    ),
+    (
+        "login_second",
+        &["validation_failed", "invalid_credentials", "rate_limited"],
+    ),
     ("refresh", &["token_invalid", "session_ended", "account_disabled"]),
-    ("logout", &["token_missing", "token_invalid", "token_expired", "token_outdated", "session_ended", "account_disabled", "auth_state_stale"]),
+    (
+        "logout",
+        &[
+            "token_missing",
+            "token_invalid",
+            "token_expired",
+            "token_outdated",
+            "session_ended",
+            "account_disabled",
+            "auth_state_stale",
+        ],
+    ),
     ("whoami", &[]),
 ];
 
@@ -45,10 +70,18 @@ impl SessionsApi {
         let visitor = Visitor::of(request);
         let mut fields = Fields::new();
         let (email, password) = (fields.email(&body.email), fields.password("#/password", &body.password));
-        let (Some(email), Some(password)) = (email, password) else { return Err(fields.fault()) };
+        let (Some(email), Some(password)) = (email, password) else {
+            return Err(fields.fault());
+        };
         let client = visitor.client.bucket().to_string();
         let origin = visitor.origin();
-        let login = Login { email, password, client: &client, user_agent: visitor.user_agent, origin };
+        let login = Login {
+            email,
+            password,
+            client: &client,
+            user_agent: visitor.user_agent,
+            origin,
+        };
         Ok(Json(body_of(self.sessions.login(login).await?)))
     }
 
@@ -56,10 +89,16 @@ impl SessionsApi {
     ///
     /// Goes on with a sign-in that answered `second_factor_required`. No account of this version has a second factor yet: no challenge is ever given out, and every one is refused as `invalid_credentials`. Clients that handle it now are ready.
     #[oai(path = "/v1/auth/login/second", method = "post", operation_id = "login_second")]
-    async fn login_second(&self, request: &Request, body: Json<SecondFactorBody>) -> Result<Json<TokenPairBody>, Fault> {
+    async fn login_second(
+        &self,
+        request: &Request,
+        body: Json<SecondFactorBody>,
+    ) -> Result<Json<TokenPairBody>, Fault> {
         let client = Visitor::of(request).client.bucket().to_string();
         let SecondFactorBody { challenge, code } = body.0;
-        Ok(Json(body_of(self.sessions.login_second(&challenge, &code, &client).await?)))
+        Ok(Json(body_of(
+            self.sessions.login_second(&challenge, &code, &client).await?,
+        )))
     }
 
     /// Refresh
@@ -67,7 +106,11 @@ impl SessionsApi {
     /// Exchanges a refresh token for new tokens. The same token again within 10 seconds gets the same refresh token again, as long as that was not used; any later use ends the session.
     #[oai(path = "/v1/auth/refresh", method = "post", operation_id = "refresh")]
     async fn refresh(&self, request: &Request, body: Json<RefreshBody>) -> Result<Json<TokenPairBody>, Fault> {
-        Ok(Json(body_of(self.sessions.refresh(&body.refresh_token, &Visitor::of(request).origin()).await?)))
+        Ok(Json(body_of(
+            self.sessions
+                .refresh(&body.refresh_token, &Visitor::of(request).origin())
+                .await?,
+        )))
     }
 
     /// Sign out
@@ -79,7 +122,14 @@ impl SessionsApi {
             Some(token) => {
                 let session = self.sessions.of_refresh_token(token).await?;
                 let actor = domain::event::Actor::User(session.user_id);
-                (session.user_id, session.id, crate::service::Origin { actor, ..Visitor::of(request).origin() })
+                (
+                    session.user_id,
+                    session.id,
+                    crate::service::Origin {
+                        actor,
+                        ..Visitor::of(request).origin()
+                    },
+                )
             }
             None => {
                 let caller = Bearer::from_request(request, &self.gate)?;
@@ -91,7 +141,9 @@ impl SessionsApi {
             LogoutScope::Others => SessionSelection::Others(session),
             LogoutScope::All => SessionSelection::All,
         };
-        self.sessions.logout(user, selection, EndReason::Logout, &origin).await?;
+        self.sessions
+            .logout(user, selection, EndReason::Logout, &origin)
+            .await?;
         Ok(Done::Done)
     }
 

@@ -15,7 +15,11 @@ const TEXT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-
 
 /// Adds the routes of this module.
 pub fn routes(route: Route) -> Route {
-    route.at("/openapi.json", get(openapi_json)).at("/docs", get(docs)).at("/docs/errors", get(errors)).at("/", get(root))
+    route
+        .at("/openapi.json", get(openapi_json))
+        .at("/docs", get(docs))
+        .at("/docs/errors", get(errors))
+        .at("/", get(root))
 }
 
 /// The templates and methods of this module's routes.
@@ -23,32 +27,46 @@ pub const PATHS: &[&str] = &["/openapi.json", "/docs", "/docs/errors", "/"];
 
 #[handler]
 fn root() -> Response {
-    Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, "docs").finish()
+    Response::builder()
+        .status(StatusCode::SEE_OTHER)
+        .header(header::LOCATION, "docs")
+        .finish()
 }
 
 #[handler]
 fn openapi_json() -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=300")];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
     answer(document::document(), &headers)
 }
 
 #[handler]
 fn docs() -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, DOCS_POLICY)];
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, DOCS_POLICY),
+    ];
     answer(document::page(), &headers)
 }
 
 #[handler]
 fn errors() -> Response {
     static PAGE: LazyLock<String> = LazyLock::new(errors_page);
-    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, TEXT_POLICY)];
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, TEXT_POLICY),
+    ];
     answer(PAGE.as_str(), &headers)
 }
 
 fn answer(body: &'static str, headers: &[(header::HeaderName, &'static str)]) -> Response {
     let mut response = bytes::Bytes::from_static(body.as_bytes()).into_response();
     for (name, value) in headers {
-        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, header::HeaderValue::from_static(value));
     }
     response
 }
@@ -62,10 +80,21 @@ fn errors_page() -> String {
     );
     let mut known: Option<&str> = None;
     for entry in CATALOGUE {
-        let anchor = if known == Some(entry.code) { String::new() } else { format!(" id=\"{}\"", entry.code) };
+        let anchor = if known == Some(entry.code) {
+            String::new()
+        } else {
+            format!(" id=\"{}\"", entry.code)
+        };
         known = Some(entry.code);
         // Writing to a string cannot fail.
-        let _ = write!(page, "<h2{anchor}>{} {}</h2><p><b>{}.</b> {}</p>", entry.status, entry.code, entry.title, entry.next.replace('`', ""));
+        let _ = write!(
+            page,
+            "<h2{anchor}>{} {}</h2><p><b>{}.</b> {}</p>",
+            entry.status,
+            entry.code,
+            entry.title,
+            entry.next.replace('`', "")
+        );
     }
     page.push_str("</html>");
     page

@@ -20,7 +20,9 @@ use crate::http::problem::Fault;
 /// The paths of the listener.
 pub fn table() -> RouteTable {
     let paths = ["/health/live", "/health/ready", "/ops/stats"];
-    paths.iter().fold(RouteTable::new(), |table, path| table.route(path, &[Method::GET]))
+    paths
+        .iter()
+        .fold(RouteTable::new(), |table, path| table.route(path, &[Method::GET]))
 }
 
 /// The routes of the listener. With a token, `/ops/*` asks for it; health stays open, since probes carry no secrets.
@@ -37,8 +39,13 @@ struct Token(Option<Secret<String>>);
 impl Token {
     fn admits(&self, request: &Request) -> bool {
         let Some(token) = &self.0 else { return true };
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let given = given
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
         // Hashed first, so that the comparison's time tells nothing about the token.
         Sha256::digest(given.as_bytes()) == Sha256::digest(token.expose().as_bytes())
     }
@@ -46,20 +53,33 @@ impl Token {
 
 #[handler]
 fn live() -> Response {
-    json(StatusCode::OK, &openapi::LiveBody { status: "live".to_owned() })
+    json(
+        StatusCode::OK,
+        &openapi::LiveBody {
+            status: "live".to_owned(),
+        },
+    )
 }
 
 #[handler]
 async fn ready(health: Data<&Arc<Health>>) -> Response {
     let body = health.check().await;
-    let status = if body.status == health::UNREADY { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if body.status == health::UNREADY {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     json(status, &body)
 }
 
 #[handler]
 async fn figures(request: &Request, stats: Data<&Arc<Stats>>, token: Data<&Token>) -> poem::Result<Response> {
     if !token.admits(request) {
-        let fault = if request.headers().contains_key(header::AUTHORIZATION) { Fault::token_invalid() } else { Fault::token_missing() };
+        let fault = if request.headers().contains_key(header::AUTHORIZATION) {
+            Fault::token_invalid()
+        } else {
+            Fault::token_missing()
+        };
         return Err(fault.into());
     }
     Ok(json(StatusCode::OK, &stats.read().await))
@@ -67,5 +87,8 @@ async fn figures(request: &Request, stats: Data<&Arc<Stats>>, token: Data<&Token
 
 fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
     let text = serde_json::to_vec(body).unwrap_or_default();
-    Response::builder().status(status).content_type("application/json").body(text)
+    Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .body(text)
 }

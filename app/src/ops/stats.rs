@@ -107,7 +107,11 @@ impl Stats {
             log: LogStatsBody {
                 unsequenced: log.unsequenced,
                 head: log.head,
-                lags: log.lags.into_iter().map(|(group, events)| LagBody { group, events }).collect(),
+                lags: log
+                    .lags
+                    .into_iter()
+                    .map(|(group, events)| LagBody { group, events })
+                    .collect(),
             },
             workers: self.p.workers.as_ref().map(|read| read()),
             mail: MailStatsBody {
@@ -116,15 +120,29 @@ impl Stats {
                 dead: mails.dead,
                 oldest_due_seconds: mails.oldest_due_micros / 1_000_000,
             },
-            passwords: HashStatsBody { waiting: hash.waiting, capacity: hash.capacity, running: hash.running, shed: hash.shed },
-            revocations_age_ms: self.p.gate.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            passwords: HashStatsBody {
+                waiting: hash.waiting,
+                capacity: hash.capacity,
+                running: hash.running,
+                shed: hash.shed,
+            },
+            revocations_age_ms: self
+                .p
+                .gate
+                .age()
+                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             backends: (self.p.backends)(),
         }
     }
 
     fn pool(&self) -> PoolStatsBody {
         let pool = self.p.database.pool().unwrap_or_default();
-        PoolStatsBody { max: pool.max, open: pool.open, idle: pool.idle, utilisation: pool.utilisation() }
+        PoolStatsBody {
+            max: pool.max,
+            open: pool.open,
+            idle: pool.idle,
+            utilisation: pool.utilisation(),
+        }
     }
 }
 

@@ -28,7 +28,10 @@ pub enum JudgeError {
 impl Judge {
     /// A judge by this policy.
     pub fn new(policy: PasswordPolicy) -> Self {
-        Self { policy, permits: Semaphore::new(AT_ONCE) }
+        Self {
+            policy,
+            permits: Semaphore::new(AT_ONCE),
+        }
     }
 
     /// Judges a new password in the light of the user's own words.
@@ -46,6 +49,9 @@ impl Judge {
             let words: Vec<&str> = context.iter().map(String::as_str).collect();
             policy.check(&password, &words)
         });
-        judged.await.map_err(|error| failed(error.into()))?.map_err(JudgeError::from)
+        judged
+            .await
+            .map_err(|error| failed(error.into()))?
+            .map_err(JudgeError::from)
     }
 }

@@ -2,8 +2,8 @@
 
 pub mod accounts;
 pub mod admin;
-pub mod files;
 pub mod events;
+pub mod files;
 pub mod gate;
 pub mod judge;
 pub mod keys;
@@ -52,16 +52,28 @@ pub struct Origin {
 
 impl Origin {
     /// Plinth itself: a worker or the command line.
-    pub const SYSTEM: Self = Self { actor: Actor::System, impersonator: None, request_id: None };
+    pub const SYSTEM: Self = Self {
+        actor: Actor::System,
+        impersonator: None,
+        request_id: None,
+    };
 
     /// Somebody without a token.
     pub const fn anonymous(request_id: RequestId) -> Self {
-        Self { actor: Actor::Anonymous, impersonator: None, request_id: Some(request_id) }
+        Self {
+            actor: Actor::Anonymous,
+            impersonator: None,
+            request_id: Some(request_id),
+        }
     }
 
     /// A user.
     pub const fn user(user: UserId, request_id: RequestId) -> Self {
-        Self { actor: Actor::User(user), impersonator: None, request_id: Some(request_id) }
+        Self {
+            actor: Actor::User(user),
+            impersonator: None,
+            request_id: Some(request_id),
+        }
     }
 }
 
@@ -117,7 +129,13 @@ impl Toolkit {
 
     /// One of Plinth's own events. Its data carries ids and figures, never an address, a name or an IP address.
     pub fn own_event(&self, origin: &Origin, user_id: UserId, kind: OwnEvent, data: &serde_json::Value) -> Event {
-        let draft = Draft { user_id, event_type: kind.event_type(), subject: None, data: data.to_string(), id: None };
+        let draft = Draft {
+            user_id,
+            event_type: kind.event_type(),
+            subject: None,
+            data: data.to_string(),
+            id: None,
+        };
         self.event(origin, draft)
     }
 }

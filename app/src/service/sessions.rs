@@ -114,7 +114,9 @@ pub struct TokenPair {
 
 impl std::fmt::Debug for TokenPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenPair").field("session_id", &self.session_id).finish_non_exhaustive()
+        f.debug_struct("TokenPair")
+            .field("session_id", &self.session_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -194,7 +196,9 @@ impl Sessions {
                 return Err(LoginError::AccountDisabled);
             }
             let user = self.rehash(&login, user).await;
-            let Some(pair) = self.begin(&user, &login).await? else { continue };
+            let Some(pair) = self.begin(&user, &login).await? else {
+                continue;
+            };
             // The session is committed: that the client cannot be remembered must not take it away.
             if let Err(error) = self.p.throttle.succeeded(&attempt).await {
                 tracing::warn!(%error, "the client of a sign-in cannot be remembered");
@@ -219,7 +223,11 @@ impl Sessions {
     async fn unverified(&self, login: &Login<'_>) -> Result<bool, LoginError> {
         let pending = self.p.registrations.newest(&login.email, self.p.toolkit.now()).await?;
         let Some(pending) = pending else { return Ok(false) };
-        Ok(self.p.hasher.verify(login.client, &login.password, Some(pending.password)).await?)
+        Ok(self
+            .p
+            .hasher
+            .verify(login.client, &login.password, Some(pending.password))
+            .await?)
     }
 
     /// Brings the stored hash up to date. That it cannot be done now is no reason to turn the user away.
@@ -227,12 +235,28 @@ impl Sessions {
         if !self.p.hasher.is_outdated(&user.password) {
             return user;
         }
-        let Ok(record) = self.p.hasher.hash(login.client, &login.password).await else { return user };
+        let Ok(record) = self.p.hasher.hash(login.client, &login.password).await else {
+            return user;
+        };
         let at = self.p.toolkit.now();
-        let changed = User { password: record, updated_at: at, ..user.clone() };
-        let update = UserUpdate { user: changed.clone(), redeem: None, end_sessions: None, at };
+        let changed = User {
+            password: record,
+            updated_at: at,
+            ..user.clone()
+        };
+        let update = UserUpdate {
+            user: changed.clone(),
+            redeem: None,
+            end_sessions: None,
+            at,
+        };
         match self.p.users.update(&update, &Effects::none()).await {
-            Ok(()) => user = User { version: user.version + 1, ..changed },
+            Ok(()) => {
+                user = User {
+                    version: user.version + 1,
+                    ..changed
+                }
+            }
             Err(error) => tracing::debug!(%error, user = %user.id, "the password hash was not brought up to date"),
         }
         user
@@ -253,11 +277,20 @@ impl Sessions {
             user_agent: login.user_agent.clone(),
             ended: None,
         };
-        let origin = Origin { actor: domain::event::Actor::User(user.id), ..login.origin };
+        let origin = Origin {
+            actor: domain::event::Actor::User(user.id),
+            ..login.origin
+        };
         let data = json!({ "session_id": session.id, "methods": session.methods });
-        let event = self.p.toolkit.own_event(&origin, user.id, OwnEvent::SessionStarted, &data);
+        let event = self
+            .p
+            .toolkit
+            .own_event(&origin, user.id, OwnEvent::SessionStarted, &data);
         let pair = self.tokens(user, &session, 0, now)?;
-        let effects = Effects { events: vec![event], ..Effects::none() };
+        let effects = Effects {
+            events: vec![event],
+            ..Effects::none()
+        };
         match self.p.sessions.insert(&session, &user.password, &effects).await {
             Ok(()) => {}
             Err(InsertSessionError::PasswordChanged) => return Ok(None),
@@ -268,7 +301,13 @@ impl Sessions {
         Ok(Some(pair))
     }
 
-    fn tokens(&self, user: &User, session: &Session, generation: u32, now: Timestamp) -> Result<TokenPair, BackendError> {
+    fn tokens(
+        &self,
+        user: &User,
+        session: &Session,
+        generation: u32,
+        now: Timestamp,
+    ) -> Result<TokenPair, BackendError> {
         let issued_at = Timestamp::from_seconds(now.seconds());
         let claims = Claims {
             subject: user.id,
@@ -336,16 +375,31 @@ impl Sessions {
     }
 
     async fn user_of(&self, session: &Session) -> Result<User, RefreshError> {
-        let user = self.p.users.find(session.user_id).await?.ok_or(RefreshError::SessionEnded)?;
-        if user.disabled_at.is_some() { Err(RefreshError::AccountDisabled) } else { Ok(user) }
+        let user = self
+            .p
+            .users
+            .find(session.user_id)
+            .await?
+            .ok_or(RefreshError::SessionEnded)?;
+        if user.disabled_at.is_some() {
+            Err(RefreshError::AccountDisabled)
+        } else {
+            Ok(user)
+        }
     }
 
     async fn end_reused(&self, session: &Session, origin: &Origin, now: Timestamp) -> RefreshError {
         tracing::warn!(session = %session.id, user = %session.user_id, "a refresh token was used twice; the session is ended");
         let data = json!({ "session_id": session.id });
-        let event = self.p.toolkit.own_event(origin, session.user_id, OwnEvent::RefreshReused, &data);
+        let event = self
+            .p
+            .toolkit
+            .own_event(origin, session.user_id, OwnEvent::RefreshReused, &data);
         let selection = SessionSelection::This(session.id);
-        match self.end(session.user_id, selection, EndReason::RefreshReuse, event, now).await {
+        match self
+            .end(session.user_id, selection, EndReason::RefreshReuse, event, now)
+            .await
+        {
             Ok(_) => RefreshError::SessionEnded,
             Err(error) => error.into(),
         }
@@ -355,19 +409,41 @@ impl Sessions {
     ///
     /// # Errors
     /// When the backend fails.
-    pub async fn logout(&self, user: UserId, selection: SessionSelection, reason: EndReason, origin: &Origin) -> Result<u64, EffectsError> {
+    pub async fn logout(
+        &self,
+        user: UserId,
+        selection: SessionSelection,
+        reason: EndReason,
+        origin: &Origin,
+    ) -> Result<u64, EffectsError> {
         let data = match selection {
             SessionSelection::This(id) => json!({ "scope": "this", "session_id": id, "reason": reason.as_str() }),
-            SessionSelection::Others(id) => json!({ "scope": "others", "kept_session_id": id, "reason": reason.as_str() }),
+            SessionSelection::Others(id) => {
+                json!({ "scope": "others", "kept_session_id": id, "reason": reason.as_str() })
+            }
             SessionSelection::All => json!({ "scope": "all", "reason": reason.as_str() }),
         };
         let event = self.p.toolkit.own_event(origin, user, OwnEvent::SessionEnded, &data);
         self.end(user, selection, reason, event, self.p.toolkit.now()).await
     }
 
-    async fn end(&self, user: UserId, selection: SessionSelection, reason: EndReason, event: domain::event::Event, now: Timestamp) -> Result<u64, EffectsError> {
-        let ending = SessionEnding { selection, reason, revoked_until: self.p.policy.revoked_until(now) };
-        let effects = Effects { events: vec![event], ..Effects::none() };
+    async fn end(
+        &self,
+        user: UserId,
+        selection: SessionSelection,
+        reason: EndReason,
+        event: domain::event::Event,
+        now: Timestamp,
+    ) -> Result<u64, EffectsError> {
+        let ending = SessionEnding {
+            selection,
+            reason,
+            revoked_until: self.p.policy.revoked_until(now),
+        };
+        let effects = Effects {
+            events: vec![event],
+            ..Effects::none()
+        };
         let ended = self.p.sessions.end(user, &ending, now, &effects).await?;
         if ended > 0 {
             self.p.gate.refresh().await?;

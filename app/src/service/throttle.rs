@@ -32,7 +32,9 @@ pub struct Throttle {
 
 impl std::fmt::Debug for Throttle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Throttle").field("enabled", &self.enabled).finish_non_exhaustive()
+        f.debug_struct("Throttle")
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,8 +81,22 @@ impl std::fmt::Debug for ThrottleParts {
 impl Throttle {
     /// A throttle over its parts.
     pub fn new(parts: ThrottleParts) -> Self {
-        let ThrottleParts { limiter, ledger, sealer, clock, tiers, enabled } = parts;
-        Self { limiter, ledger, sealer, clock, tiers, enabled }
+        let ThrottleParts {
+            limiter,
+            ledger,
+            sealer,
+            clock,
+            tiers,
+            enabled,
+        } = parts;
+        Self {
+            limiter,
+            ledger,
+            sealer,
+            clock,
+            tiers,
+            enabled,
+        }
     }
 
     /// Lets an attempt to sign in pass, or says how long to wait. `client` is the address, or its /64.
@@ -96,10 +112,14 @@ impl Throttle {
             return Ok(attempt);
         }
         self.take(&format!("sign-in {client}"), &SIGN_INS_PER_CLIENT).await?;
-        self.take(&format!("sign-in {client} {email}"), &SIGN_INS_PER_ACCOUNT_AND_CLIENT).await?;
+        self.take(&format!("sign-in {client} {email}"), &SIGN_INS_PER_ACCOUNT_AND_CLIENT)
+            .await?;
         let now = self.clock.now();
         if self.ledger.failures(&attempt.account, now).await? >= FAILURES_PER_DAY {
-            let known = self.ledger.knows(&attempt.account, &attempt.client, now.minus(KNOWN_FOR)).await?;
+            let known = self
+                .ledger
+                .knows(&attempt.account, &attempt.client, now.minus(KNOWN_FOR))
+                .await?;
             if !known {
                 let day = 86_400 - now.seconds().rem_euclid(86_400);
                 return Err(ThrottleError::TooMany(Duration::from_secs(day.unsigned_abs().max(1))));
@@ -125,7 +145,9 @@ impl Throttle {
     /// When it cannot be remembered.
     pub async fn succeeded(&self, attempt: &Attempt) -> Result<(), BackendError> {
         if self.enabled {
-            self.ledger.remember(&attempt.account, &attempt.client, self.clock.now()).await?;
+            self.ledger
+                .remember(&attempt.account, &attempt.client, self.clock.now())
+                .await?;
         }
         Ok(())
     }
@@ -146,12 +168,19 @@ impl Throttle {
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`].
-    pub async fn request(&self, claims: &Claims, told: impl FnOnce(&RateRule, &RateDecision)) -> Result<(), ThrottleError> {
+    pub async fn request(
+        &self,
+        claims: &Claims,
+        told: impl FnOnce(&RateRule, &RateDecision),
+    ) -> Result<(), ThrottleError> {
         if self.enabled
             && let Some(tier) = self.tiers.entitlement(&claims.tier)
         {
             let rule = RateRule::per_seconds(tier.limits.requests_per_minute, 60);
-            let decision = self.limiter.take(&format!("user {}", claims.subject), &rule, 1, self.clock.now()).await?;
+            let decision = self
+                .limiter
+                .take(&format!("user {}", claims.subject), &rule, 1, self.clock.now())
+                .await?;
             told(&rule, &decision);
             verdict(&decision)?;
         }

@@ -186,7 +186,14 @@ mod tests {
     #[tokio::test]
     async fn a_full_step_is_gone_on_with_at_once_unless_the_process_drains() {
         let kit = kit();
-        let rounds = |asked: &Asked| asked.lock().unwrap().iter().filter(|(name, _)| *name == "marks").count();
+        let rounds = |asked: &Asked| {
+            asked
+                .lock()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| *name == "marks")
+                .count()
+        };
         let (busy, asked) = parts(&kit, vec![999, 1_000, 1_000]);
         let shutdown = Shutdown::new();
         Pruner::new(busy).round(&shutdown).await;

@@ -153,11 +153,27 @@ mod tests {
         log.expect_heads().times(1).returning(|| Ok(heads(7)));
         log.expect_heads().times(2).returning(|| Ok(heads(9)));
         let mut answers = vec![false, false, false, true].into_iter();
-        publisher.expect_has_audience().times(4).returning(move || answers.next().unwrap());
-        log.expect_read().withf(|after, _| position_of(after, 0) == 9).times(1).returning(|_, _| Ok(Vec::new()));
-        let mut tailer = Tailer::begin(Arc::new(log), Arc::new(publisher), kit().toolkit).await.unwrap();
-        assert_eq!(tailer.step().await.unwrap(), Pace::Rest, "nobody follows: nothing is read");
-        assert_eq!(tailer.step().await.unwrap(), Pace::Rest, "somebody came between the looks: the log is read from where it was");
+        publisher
+            .expect_has_audience()
+            .times(4)
+            .returning(move || answers.next().unwrap());
+        log.expect_read()
+            .withf(|after, _| position_of(after, 0) == 9)
+            .times(1)
+            .returning(|_, _| Ok(Vec::new()));
+        let mut tailer = Tailer::begin(Arc::new(log), Arc::new(publisher), kit().toolkit)
+            .await
+            .unwrap();
+        assert_eq!(
+            tailer.step().await.unwrap(),
+            Pace::Rest,
+            "nobody follows: nothing is read"
+        );
+        assert_eq!(
+            tailer.step().await.unwrap(),
+            Pace::Rest,
+            "somebody came between the looks: the log is read from where it was"
+        );
     }
 
     #[tokio::test]

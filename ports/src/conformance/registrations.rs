@@ -235,8 +235,14 @@ pub async fn alone_is_refused_while_another_can_be_completed(stores: &Stores) {
     assert_eq!(stores.seen(alone.user.id, &effects).await, NONE_SEEN);
     assert_eq!(stores.token(&token.hash).await, token);
     assert_eq!(stored(stores, rival.id).await, rival);
-    let completed = stores.registrations.complete(&completion(&one, token.hash), &effects).await;
-    assert!(completed.is_ok(), "it can be completed in spite of the rival: {completed:?}");
+    let completed = stores
+        .registrations
+        .complete(&completion(&one, token.hash), &effects)
+        .await;
+    assert!(
+        completed.is_ok(),
+        "it can be completed in spite of the rival: {completed:?}"
+    );
 }
 
 /// The same link again is not an error of the user's, so the caller can tell.

@@ -89,7 +89,10 @@ async fn a_strangers_sign_up_keeps_no_password(backing: Backing) {
     let link = site.outbox().wait_for(&email, "/reset?token=").await;
     let chosen = "a password that the owner chose";
     let _ = visitor
-        .post("/v1/auth/password/reset", &json!({ "token": link.token(), "password": chosen }))
+        .post(
+            "/v1/auth/password/reset",
+            &json!({ "token": link.token(), "password": chosen }),
+        )
         .await
         .expect_status(204);
     let _ = login(attackers).await.expect_problem(401, "invalid_credentials");
@@ -107,7 +110,10 @@ async fn the_same_sign_up_twice_keeps_its_password(backing: Backing) {
             .expect_status(202);
     }
     let token = site.outbox().wait_for(&email, "token=").await.token();
-    let _ = visitor.post("/v1/auth/verify", &json!({ "token": token })).await.expect_status(204);
+    let _ = visitor
+        .post("/v1/auth/verify", &json!({ "token": token }))
+        .await
+        .expect_status(204);
     let login = json!({ "email": email, "password": PASSWORD });
     let _ = visitor.post("/v1/auth/login", &login).await.expect_status(200);
 }

@@ -177,7 +177,10 @@ mod tests {
     fn catalogue_page_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors.md");
         let made = render_catalogue();
-        #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting of Plinth")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a switch of the test run, not a setting of Plinth"
+        )]
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &made).unwrap();
         }

@@ -458,12 +458,19 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_short_line_whatever_the_template_says() {
-        let folder = folder(&[("password_changed.subject.txt", "Hi {{ name }}\nBcc: a@b.c\n\n{{ product }}")]);
+        let folder = folder(&[(
+            "password_changed.subject.txt",
+            "Hi {{ name }}\nBcc: a@b.c\n\n{{ product }}",
+        )]);
         let templates = Templates::load(Some(folder.path()), "Shop").unwrap();
         let long = "x".repeat(500);
         let subject = |name| {
             templates
-                .render(MailTemplate::PasswordChanged, "en", &values(MailTemplate::PasswordChanged, Some(name)))
+                .render(
+                    MailTemplate::PasswordChanged,
+                    "en",
+                    &values(MailTemplate::PasswordChanged, Some(name)),
+                )
                 .unwrap()
                 .subject
         };
@@ -494,12 +501,18 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_with_its_line() {
-        let found = faults(&[("password_changed.txt", "one\ntwo {% if %}\n"), ("verify_email.html", "{{ link")]);
+        let found = faults(&[
+            ("password_changed.txt", "one\ntwo {% if %}\n"),
+            ("verify_email.html", "{{ link"),
+        ]);
         let place: Vec<_> = found
             .iter()
             .map(|fault| (fault.file.to_str().unwrap(), fault.line))
             .collect();
-        assert_eq!(place, [("password_changed.txt", Some(2)), ("verify_email.html", Some(1))]);
+        assert_eq!(
+            place,
+            [("password_changed.txt", Some(2)), ("verify_email.html", Some(1))]
+        );
         assert!(
             found[0].to_string().starts_with("password_changed.txt:2: syntax error"),
             "{}",

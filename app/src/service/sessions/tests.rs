@@ -19,7 +19,12 @@ const TYPED: &str = "verdant+harbour+7+pianos+whisper";
 
 /// A record of a password: the hash is the password with a salt before it.
 fn record(salt: &str, password: &str) -> PasswordRecord {
-    PasswordRecord { scheme: "test".to_owned(), cost: 4, pepper_id: "p".to_owned(), hash: format!("{salt} {password}") }
+    PasswordRecord {
+        scheme: "test".to_owned(),
+        cost: 4,
+        pepper_id: "p".to_owned(),
+        hash: format!("{salt} {password}"),
+    }
 }
 
 fn user(password: PasswordRecord) -> User {
@@ -48,7 +53,9 @@ fn world(before: PasswordRecord, after: Vec<PasswordRecord>) -> World {
     let (begun, proofs): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<bool>>>) = (Arc::default(), Arc::default());
     let mut users = MockUserRepository::new();
     let now = Arc::clone(&stored);
-    users.expect_find_by_email().returning(move |_| Ok(Some(user(now.lock().unwrap().clone()))));
+    users
+        .expect_find_by_email()
+        .returning(move |_| Ok(Some(user(now.lock().unwrap().clone()))));
     let mut hasher = MockPasswordHasher::new();
     let (now, noted, after) = (Arc::clone(&stored), Arc::clone(&proofs), Mutex::new(after));
     hasher.expect_verify().returning(move |_, _, record| {
@@ -108,8 +115,17 @@ fn world(before: PasswordRecord, after: Vec<PasswordRecord>) -> World {
 }
 
 fn free() -> domain::tier::Tier {
-    let limits = domain::tier::TierLimits { max_file_bytes: 1, storage_bytes: 1, requests_per_minute: 1, events_per_minute: 1 };
-    domain::tier::Tier { name: TierName::free(), features: std::collections::BTreeSet::new(), limits }
+    let limits = domain::tier::TierLimits {
+        max_file_bytes: 1,
+        storage_bytes: 1,
+        requests_per_minute: 1,
+        events_per_minute: 1,
+    };
+    domain::tier::Tier {
+        name: TierName::free(),
+        features: std::collections::BTreeSet::new(),
+        limits,
+    }
 }
 
 async fn login(sessions: &Sessions) -> Result<TokenPair, LoginError> {
@@ -128,7 +144,11 @@ async fn a_password_that_was_reset_while_it_was_proven_begins_no_session() {
     let (sessions, begun, proofs) = world(record("1", TYPED), vec![record("2", "another")]);
     assert!(matches!(login(&sessions).await, Err(LoginError::InvalidCredentials)));
     assert!(begun.lock().unwrap().is_empty());
-    assert_eq!(*proofs.lock().unwrap(), [true, false], "it is judged by what stands now");
+    assert_eq!(
+        *proofs.lock().unwrap(),
+        [true, false],
+        "it is judged by what stands now"
+    );
 }
 
 #[tokio::test]

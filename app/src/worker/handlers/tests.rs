@@ -48,7 +48,10 @@ impl EventHandler for Handler {
     }
 
     async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
-        let batch = events.iter().map(|event| (event.shard.number(), event.position)).collect();
+        let batch = events
+            .iter()
+            .map(|event| (event.shard.number(), event.position))
+            .collect();
         let outcome = self.batches.lock().unwrap().pop().unwrap_or(Ok(None));
         if matches!(outcome, Ok(Some(_))) {
             self.batched.lock().unwrap().push(batch);
@@ -172,10 +175,7 @@ async fn a_handler_that_can_takes_all_shards_at_once() {
     });
     let mut worker = worker(&handler, log(&[1, 4], 2), cursors(), &kit);
     assert_eq!(worker.step().await.unwrap(), Pace::Rest);
-    assert_eq!(
-        *handler.batched.lock().unwrap(),
-        [vec![(1, 1), (1, 2), (4, 1), (4, 2)]]
-    );
+    assert_eq!(*handler.batched.lock().unwrap(), [vec![(1, 1), (1, 2), (4, 1), (4, 2)]]);
     assert_eq!(worker.step().await.unwrap(), Pace::Rest);
     assert_eq!(handler.handled(), [], "the cursors passed all of them");
     assert_eq!(
