@@ -432,7 +432,9 @@ mod tests {
                 "{id} is in no chapter"
             );
             let internal = &operation["responses"]["500"]["$ref"];
-            let shared = internal.as_str().is_some_and(|name| name.starts_with("#/components/responses/Error500"));
+            let shared = internal
+                .as_str()
+                .is_some_and(|name| name.starts_with("#/components/responses/Error500"));
             assert!(shared, "{id} has no errors");
         }
     }
