@@ -214,7 +214,7 @@ pub enum KeysCommand {
     List,
     /// Make a new key; it signs once every verifier can have seen it, after 10 minutes
     Rotate {
-        /// Let the new key sign at once
+        /// Let the new key sign after 10 seconds, when every node has it; verifiers that cache the list may lag
         #[arg(long)]
         now: bool,
     },
