@@ -176,6 +176,7 @@ fn nullable(document: &mut Value) {
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         let mut always = required.clone();
         for (name, property) in properties.into_iter().flat_map(Map::iter_mut) {
+            plain_reference(property);
             if required.contains(name) {
                 continue;
             }
@@ -190,6 +191,15 @@ fn nullable(document: &mut Value) {
         if always.len() > required.len() {
             schema["required"] = json!(always);
         }
+    }
+}
+
+/// A described property of a named type is written as a combination of one, which generators refuse where that type is a word of a list. The type describes itself.
+fn plain_reference(property: &mut Value) {
+    let parts = property["allOf"].as_array().cloned().unwrap_or_default();
+    let alone = (parts.iter().filter(|part| part.get("description").is_none()).count() == 1).then(|| parts[0].clone());
+    if let Some(reference) = alone.filter(|part| part.get("$ref").is_some()) {
+        *property = reference;
     }
 }
 

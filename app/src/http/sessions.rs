@@ -115,7 +115,7 @@ impl SessionsApi {
 
     /// Sign out
     ///
-    /// Ends this session, the others or all, on every node within a second. Speaks for the session of the access token, or of `refresh_token` when that is given.
+    /// Ends the session of the access token, its others or all, on every node within a second. With `refresh_token` it speaks for the session of that instead.
     #[oai(path = "/v1/auth/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, request: &Request, body: Json<LogoutBody>) -> Result<Done, Fault> {
         let (user, session, origin) = match &body.refresh_token {
