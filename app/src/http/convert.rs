@@ -38,3 +38,21 @@ impl From<HashPasswordError> for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_fails_tells_whether_to_come_back() {
+        let code = |error: BackendError| Fault::from(error).code();
+        let temporary = || BackendError::temporary("sql", "x", "away");
+        assert_eq!(code(temporary()), "dependency_unavailable");
+        assert_eq!(code(BackendError::permanent("sql", "x", "broken")), "internal_error");
+        let full = BackendError {
+            full: true,
+            ..temporary()
+        };
+        assert_eq!(code(full.again()), "storage_full", "also when it is told again");
+    }
+}

@@ -344,4 +344,62 @@ mod tests {
         map.take(&[], Timestamp::from_seconds(80));
         assert!(map.epochs.is_empty());
     }
+
+    /// A gate over a scripted feed and a clock that stands at `now`.
+    fn gate(feed: ports::MockRevocationFeed, now: &Arc<std::sync::atomic::AtomicI64>) -> Gate {
+        let mut clock = ports::MockClock::new();
+        let now = Arc::clone(now);
+        clock
+            .expect_now()
+            .returning(move || Timestamp::from_seconds(now.load(Ordering::SeqCst)));
+        Gate::new(
+            Arc::new(ports::MockTokenVerifier::new()),
+            Arc::new(feed),
+            Arc::new(clock),
+            Duration::from_secs(60),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_failed_is_made_again_although_the_feed_tells_of_no_change() {
+        let (mut feed, now) = (ports::MockRevocationFeed::new(), Arc::new(100.into()));
+        let mut told = vec![true, false, false].into_iter();
+        feed.expect_changed()
+            .returning(move || Ok(told.next().unwrap_or(false)));
+        feed.expect_after()
+            .times(1)
+            .returning(|_, _| Err(BackendError::temporary("sql", "after", "away")));
+        feed.expect_after().times(1).returning(|_, _| Ok(Vec::new()));
+        let gate = gate(feed, &now);
+        assert!(gate.poll().await.is_err());
+        assert_eq!(gate.age(), None, "nothing was read");
+        gate.poll().await.unwrap();
+        assert_eq!(gate.age(), Some(Duration::ZERO));
+        gate.poll().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_pause_the_feed_is_read_before_a_token_is_judged() {
+        let (mut feed, now) = (ports::MockRevocationFeed::new(), Arc::new(100.into()));
+        feed.expect_after().times(1).returning(|_, _| Ok(Vec::new()));
+        feed.expect_after().times(1).returning(|_, _| {
+            let session = RevokedSubject::Session(SessionId::new(Uuid::from_u128(7)));
+            Ok(vec![row(1, session, 102, 1_000)])
+        });
+        let gate = gate(feed, &now);
+        gate.refresh().await.unwrap();
+        gate.catch_up().await;
+        now.store(103, Ordering::SeqCst);
+        gate.catch_up().await;
+        assert!(gate.read().sessions.contains_key(&SessionId::new(Uuid::from_u128(7))));
+    }
+
+    #[test]
+    fn a_session_that_began_after_the_disabling_is_told_by_its_id() {
+        let millis = 1_700_000_000_123_u64;
+        let id = SessionId::new(uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid());
+        let at = |millis: u64| Timestamp::from_micros(i64::try_from(millis).unwrap() * 1_000);
+        assert!(began_after(id, at(millis - 1)));
+        assert!(!began_after(id, at(millis)), "in doubt it did not");
+    }
 }
