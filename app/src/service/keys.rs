@@ -57,7 +57,8 @@ impl Keys {
     /// # Errors
     /// When the backend fails or a stored key cannot be opened with the master key.
     pub async fn start(&self) -> Result<(), EffectsError> {
-        if self.repository.list().await?.is_empty() {
+        let mut keys = self.repository.list().await?;
+        if keys.is_empty() {
             let now = self.toolkit.now();
             let key = self.keyring.generate(KeyStatus::Active, now, now)?;
             let effects = Effects {
@@ -65,9 +66,9 @@ impl Keys {
                 ..Effects::none()
             };
             self.repository.insert(&key, true, &effects).await?;
+            keys = self.repository.list().await?;
         }
-        self.reload().await?;
-        Ok(())
+        Ok(self.keyring.load(&keys)?)
     }
 
     /// All keys, oldest first.
@@ -109,16 +110,19 @@ impl Keys {
     /// When the backend fails; the loaded keys stay in use.
     pub async fn step(&self) -> Result<(), EffectsError> {
         let now = self.toolkit.now();
-        for key in self.repository.list().await? {
-            if let Some(to) = self.due(&key, now) {
-                let effects = self.effects_of(&key, to);
+        let mut keys = self.repository.list().await?;
+        let due: Vec<(&SigningKey, KeyStatus)> =
+            keys.iter().filter_map(|key| Some((key, self.due(key, now)?))).collect();
+        if !due.is_empty() {
+            for (key, to) in due {
+                let effects = self.effects_of(key, to);
                 self.repository
                     .transition(&key.kid, key.status, to, now, &effects)
                     .await?;
             }
+            keys = self.repository.list().await?;
         }
-        self.reload().await?;
-        Ok(())
+        Ok(self.keyring.load(&keys)?)
     }
 
     fn due(&self, key: &SigningKey, now: Timestamp) -> Option<KeyStatus> {
@@ -137,10 +141,6 @@ impl Keys {
             events: activated.into_iter().collect(),
             ..Effects::none()
         }
-    }
-
-    async fn reload(&self) -> Result<(), BackendError> {
-        self.keyring.load(&self.repository.list().await?)
     }
 
     fn event(&self, kind: OwnEvent, kid: &str) -> Event {

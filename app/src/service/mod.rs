@@ -57,24 +57,6 @@ impl Origin {
         impersonator: None,
         request_id: None,
     };
-
-    /// Somebody without a token.
-    pub const fn anonymous(request_id: RequestId) -> Self {
-        Self {
-            actor: Actor::Anonymous,
-            impersonator: None,
-            request_id: Some(request_id),
-        }
-    }
-
-    /// A user.
-    pub const fn user(user: UserId, request_id: RequestId) -> Self {
-        Self {
-            actor: Actor::User(user),
-            impersonator: None,
-            request_id: Some(request_id),
-        }
-    }
 }
 
 /// An event of a publisher before it has id, time and salt.

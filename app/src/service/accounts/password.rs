@@ -60,8 +60,8 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         self.p.throttle.public("reset", client).await?;
         let hash = TokenHash::of(token);
-        let id = self.reset_subject(&hash).await?;
-        let user = self.p.users.find(id).await?.ok_or(AccountError::TokenInvalid)?;
+        let user = self.reset_subject(&hash).await?;
+        let id = user.id;
         self.judge
             .check(password, &[user.email.as_str(), user.name.as_str()])
             .await?;
@@ -84,7 +84,7 @@ impl Accounts {
         .await
     }
 
-    async fn reset_subject(&self, hash: &TokenHash) -> Result<UserId, AccountError> {
+    async fn reset_subject(&self, hash: &TokenHash) -> Result<User, AccountError> {
         let now = self.p.toolkit.now();
         let found = self.p.tokens.find(hash).await?.ok_or(AccountError::TokenInvalid)?;
         match found.subject {
@@ -92,7 +92,7 @@ impl Accounts {
                 let user = self.p.users.find(id).await?.ok_or(AccountError::TokenInvalid)?;
                 // The address may have changed since the mail was sent.
                 if found.email.as_ref() == Some(&user.email) && user.disabled_at.is_none() {
-                    Ok(id)
+                    Ok(user)
                 } else {
                     Err(AccountError::TokenInvalid)
                 }
