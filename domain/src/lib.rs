@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod email;
 pub mod event;
 pub mod file;
+pub mod histogram;
 pub mod id;
 pub mod limit;
 pub mod mail;

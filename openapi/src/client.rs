@@ -2,7 +2,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::StatsBody;
+use crate::{StatsBody, StatsStream};
 
 /// How long an answer may take in all. The server itself gives a probe of the database 2 seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -10,8 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What stands for no limit where one must be given.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// The most bytes of an answer. Figures of hundreds of groups take some tens of KiB; whatever sends more is not Plinth.
-const MAX_BODY_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -98,16 +101,7 @@ impl OpsClient {
     /// # Errors
     /// When there is no answer in time, or not the one that was asked for.
     pub async fn stats(&self) -> Result<StatsBody, ClientError> {
-        let mut request = self.http.get(self.stats.clone());
-        if let Some(value) = &self.authorisation {
-            request = request.header(reqwest::header::AUTHORIZATION, value.clone());
-        }
-        let mut response = request.send().await.map_err(|error| told(&error))?;
-        match response.status().as_u16() {
-            200 => {}
-            status @ (401 | 403) => return Err(ClientError::Unauthorised(status)),
-            status => return Err(ClientError::Status(status)),
-        }
+        let mut response = self.ask(self.http.get(self.stats.clone())).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| told(&error))? {
             body.extend_from_slice(&chunk);
@@ -116,6 +110,35 @@ impl OpsClient {
             }
         }
         serde_json::from_slice(&body).map_err(|error| ClientError::Body(error.to_string()))
+    }
+
+    /// Follows the figures: the server sends them at once and then at this interval, as near as it takes it.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or not the one that was asked for.
+    pub async fn watch(&self, every: Duration) -> Result<StatsStream, ClientError> {
+        let mut url = self.stats.clone();
+        url.set_path("/ops/stats/stream");
+        url.query_pairs_mut()
+            .append_pair("every_ms", &every.as_millis().to_string());
+        // The stream has no end of its own; each of its parts has one.
+        let request = self.ask(self.http.get(url).timeout(FOREVER));
+        let response = tokio::time::timeout(PATIENCE, request)
+            .await
+            .map_err(|_| ClientError::Slow)??;
+        Ok(StatsStream::new(response, every + PATIENCE))
+    }
+
+    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response, ClientError> {
+        if let Some(value) = &self.authorisation {
+            request = request.header(reqwest::header::AUTHORIZATION, value.clone());
+        }
+        let response = request.send().await.map_err(|error| told(&error))?;
+        match response.status().as_u16() {
+            200 => Ok(response),
+            status @ (401 | 403) => Err(ClientError::Unauthorised(status)),
+            status => Err(ClientError::Status(status)),
+        }
     }
 }
 
@@ -139,7 +162,7 @@ fn parse(address: &str) -> Result<reqwest::Url, ClientError> {
 }
 
 /// The innermost cause alone: the layers above it repeat the address and say "error" in other words.
-fn told(error: &reqwest::Error) -> ClientError {
+pub(crate) fn told(error: &reqwest::Error) -> ClientError {
     if error.is_timeout() {
         return ClientError::Slow;
     }

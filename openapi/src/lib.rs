@@ -4,21 +4,27 @@ mod accounts;
 mod client;
 mod events;
 mod files;
+mod histogram;
 mod keys;
 mod mail;
 mod ops;
 mod problem;
 mod sessions;
 mod time;
+#[cfg(feature = "client")]
+mod watch;
 
 pub use accounts::*;
 #[cfg(feature = "client")]
 pub use client::*;
 pub use events::*;
 pub use files::*;
+pub use histogram::*;
 pub use keys::*;
 pub use mail::*;
 pub use ops::*;
 pub use problem::*;
 pub use sessions::*;
 pub use time::*;
+#[cfg(feature = "client")]
+pub use watch::*;

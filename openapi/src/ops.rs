@@ -1,5 +1,10 @@
 //! What the operations listener tells: health and figures. Aggregates only: no payload, no address, no user id.
+//!
+//! Counters go up from the start of the process. What a field's default says (nothing, zero) is also what a server of an
+//! older version, which does not know the field, tells by leaving it out.
 use serde::{Deserialize, Serialize};
+
+use crate::HistogramBody;
 
 /// The answer of `/health/live`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +41,19 @@ pub struct StatsBody {
     pub version: String,
     /// The id of this process among those on the database.
     pub node: String,
+    /// When the figures were read, in milliseconds since 1970.
+    #[serde(default)]
+    pub at_ms: u64,
     /// Seconds since it started.
     pub uptime_seconds: u64,
     /// Health, as `/health/ready` tells it.
     pub health: ReadyBody,
+    /// The process, as the kernel sees it.
+    #[serde(default)]
+    pub process: ProcessStatsBody,
+    /// The runtime that its tasks run on.
+    #[serde(default)]
+    pub runtime: RuntimeStatsBody,
     /// Requests of the API listener since the start.
     pub http: HttpStatsBody,
     /// The database pool.
@@ -53,6 +67,9 @@ pub struct StatsBody {
     pub mail: MailStatsBody,
     /// The password hashing queue.
     pub passwords: HashStatsBody,
+    /// Checks of access tokens.
+    #[serde(default)]
+    pub tokens: TokenStatsBody,
     /// Milliseconds since the revocation feed was last read; absent before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_age_ms: Option<u64>,
@@ -69,10 +86,107 @@ pub struct HttpStatsBody {
     pub by_class: [u64; 5],
     /// The sum of the times from the head of a request to the head of its answer, in microseconds.
     pub total_micros: u64,
+    /// Requests whose answer has not begun.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Open connections.
+    #[serde(default)]
+    pub connections: u64,
+    /// Live event streams.
+    #[serde(default)]
+    pub streams: u64,
+    /// From the head of a request to the head of its answer, over all routes.
+    #[serde(default)]
+    pub latency: HistogramBody,
+    /// By route, those that were asked for; what fits none is `unmatched`.
+    #[serde(default)]
+    pub routes: Vec<RouteStatsBody>,
+}
+
+impl HttpStatsBody {
+    /// How many answers had this status.
+    pub fn status(&self, status: u16) -> u64 {
+        let counts = self.routes.iter().flat_map(|route| &route.statuses);
+        counts.filter(|count| count.status == status).map(|count| count.count).sum()
+    }
+}
+
+/// The requests of one route and method.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatsBody {
+    /// The method, `OTHER` for what is none of the well-known ones.
+    pub method: String,
+    /// The template of the path, such as `/v1/files/{id}`.
+    pub route: String,
+    /// Answers by status.
+    pub statuses: Vec<StatusCountBody>,
+    /// From the head of a request to the head of its answer.
+    pub latency: HistogramBody,
+}
+
+/// Answers with one status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusCountBody {
+    /// The status.
+    pub status: u16,
+    /// How many.
+    pub count: u64,
+}
+
+/// A process as the kernel sees it. Zero where the kernel does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatsBody {
+    /// Bytes of memory that are resident.
+    pub resident_bytes: u64,
+    /// Bytes of address space.
+    pub virtual_bytes: u64,
+    /// Time on a core, user and system together, in microseconds.
+    pub cpu_micros: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// The most file descriptors that it may open.
+    pub max_files: u64,
+    /// When it started, in milliseconds since 1970.
+    pub started_at_ms: u64,
+}
+
+/// The runtime of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeStatsBody {
+    /// Threads that run tasks.
+    pub workers: u64,
+    /// Tasks that have not ended.
+    pub alive_tasks: u64,
+    /// Tasks that wait for a worker in the queue that all workers share.
+    pub queued_tasks: u64,
+    /// The time that all workers together were busy, in microseconds.
+    pub busy_micros: u64,
+}
+
+/// Checks of access tokens.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenStatsBody {
+    /// Tokens taken.
+    pub accepted: u64,
+    /// Tokens refused, by the code of the answer.
+    pub refused: Vec<CodeCountBody>,
+    /// How long a check took.
+    pub time: HistogramBody,
+}
+
+/// Refusals with one code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeCountBody {
+    /// The code of the problem.
+    pub code: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// A pool of connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolStatsBody {
     /// The most connections.
     pub max: u32,
@@ -82,6 +196,15 @@ pub struct PoolStatsBody {
     pub idle: u32,
     /// The share in use, 0 to 1.
     pub utilisation: f64,
+    /// Statements that failed.
+    #[serde(default)]
+    pub failures: u64,
+    /// Statements that took longer than a tenth of a second.
+    #[serde(default)]
+    pub slow: u64,
+    /// How long a statement took, the wait for a connection included.
+    #[serde(default)]
+    pub statements: HistogramBody,
 }
 
 /// The event log.
@@ -93,6 +216,12 @@ pub struct LogStatsBody {
     pub head: u64,
     /// How far each group is behind.
     pub lags: Vec<LagBody>,
+    /// Of events that this process made, from the call to the commit.
+    #[serde(default)]
+    pub append: HistogramBody,
+    /// Of events from anywhere, from their time to their publication on the streams of this process.
+    #[serde(default)]
+    pub publish: HistogramBody,
 }
 
 /// How far a group is behind.
@@ -133,7 +262,7 @@ pub struct MailStatsBody {
 }
 
 /// The password hashing queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashStatsBody {
     /// Calls that wait.
     pub waiting: usize,
@@ -143,10 +272,13 @@ pub struct HashStatsBody {
     pub running: usize,
     /// Calls refused since the start.
     pub shed: u64,
+    /// How long a call took, the wait for its turn included.
+    #[serde(default)]
+    pub time: HistogramBody,
 }
 
 /// A backend behind a breaker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendStatsBody {
     /// Its name, such as `files local`.
     pub name: String,
@@ -160,4 +292,18 @@ pub struct BackendStatsBody {
     pub refused: u64,
     /// The sum of the calls' times, in microseconds.
     pub total_micros: u64,
+    /// The calls by operation.
+    #[serde(default)]
+    pub operations: Vec<OperationStatsBody>,
+}
+
+/// The calls of one operation of a backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStatsBody {
+    /// Its name, such as `get`.
+    pub operation: String,
+    /// Calls that failed.
+    pub failures: u64,
+    /// How long a call took. Reading ends with the first byte, writing with the last.
+    pub time: HistogramBody,
 }
