@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,12 @@ use adapter_sql::{
     SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
     SqlUsageRepository, SqlUserRepository,
 };
-use adapter_system::{SystemClock, SystemIds, SystemRandomness};
+use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
 use domain::file::BackendName;
+use domain::stats::ProcessStats;
 use migration::{MigrateError, Status};
-use openapi::BackendStatsBody;
+use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
     BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
     EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
@@ -33,7 +34,7 @@ use ports::{
 };
 
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
-use crate::ops::BackendState;
+use crate::ops::{BackendState, MeasuredEventStore};
 use crate::service::Toolkit;
 
 /// An upload to a shared folder that nobody wrote to for so long died with its process: a stalled body is cut within seconds.
@@ -134,6 +135,8 @@ pub struct Ports {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Events.
     pub events: Arc<dyn EventStore>,
+    /// The same store, as operators see it.
+    pub appended: Arc<MeasuredEventStore>,
     /// The sequencer.
     pub sequencer: Arc<dyn LogSequencer>,
     /// The log.
@@ -178,6 +181,8 @@ pub struct Ports {
     pub audience: String,
     /// Backends behind a breaker.
     pub guarded: Vec<Guarded>,
+    /// The process, as the kernel sees it.
+    pub process: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
     /// What each role stands on, for the banner.
     pub adapters: Vec<(&'static str, String)>,
     local_stores: Vec<Arc<LocalBlobStore>>,
@@ -211,57 +216,6 @@ impl Ports {
     pub async fn close(&self) {
         self.handle.close().await;
     }
-}
-
-/// Makes the data folder, readable by its owner only.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn data_folder(config: &Config) -> Result<(), ComposeError> {
-    let path = &config.data_dir;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| ComposeError::Io {
-        path: path.display().to_string(),
-        what: "the data folder cannot be made",
-        source,
-    })
-}
-
-/// Holds the data folder of an SQLite installation for one server, as long as it lives.
-#[derive(Debug)]
-pub struct FolderLock(#[expect(dead_code, reason = "the lock is held by the open file")] Option<std::fs::File>);
-
-/// Takes the data folder for this server. On PostgreSQL there is nothing to take.
-///
-/// # Errors
-/// When another server has it.
-pub fn lock_folder(config: &Config) -> Result<FolderLock, ComposeError> {
-    if config.database.url.is_postgres() {
-        return Ok(FolderLock(None));
-    }
-    let path = config.data_dir.join("serve.lock");
-    let failed = |source| ComposeError::Io {
-        path: path.display().to_string(),
-        what: "the lock cannot be taken",
-        source,
-    };
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(FolderLock(Some(file))),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ComposeError::InUse(config.data_dir.display().to_string())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// For a process that may run beside a server.
-pub fn no_lock() -> FolderLock {
-    FolderLock(None)
 }
 
 async fn connect(config: &Config) -> Result<Database, ComposeError> {
@@ -422,6 +376,8 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
     let mailer = mailer(config, &clock, &mut guarded).await?;
     let bus = Arc::new(LocalEventBus::new());
+    let store = Arc::new(SqlEventStore::new(&db));
+    let appended = Arc::new(MeasuredEventStore::new(store, Arc::clone(&clock)));
     let toolkit = Toolkit {
         ids: Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness))),
         wakeups: Arc::new(LocalWakeupBus::new()),
@@ -439,7 +395,8 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         sign_ins: Arc::new(SqlSignInLedger::new(&db)),
         signing_keys: Arc::new(SqlSigningKeyRepository::new(&db)),
         idempotency: Arc::new(SqlIdempotencyStore::new(&db)),
-        events: Arc::new(SqlEventStore::new(&db)),
+        events: Arc::clone(&appended) as Arc<dyn EventStore>,
+        appended,
         sequencer: Arc::new(SqlLogSequencer::new(&db)),
         log: Arc::new(SqlEventLog::new(&db)),
         cursors: Arc::new(SqlCursorStore::new(&db)),
@@ -462,6 +419,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         issuer_name,
         audience,
         guarded,
+        process: Arc::new(process_stats),
         adapters: roles(config),
         local_stores,
         handle: db,
@@ -494,7 +452,7 @@ async fn blob_stores(
             Arc::clone(clock),
         ));
         let watched = Arc::clone(&store);
-        guarded_backends.push(guarded(format!("files {}", name.as_str()), move || {
+        guarded_backends.push(guarded("files", format!("files {}", name.as_str()), move || {
             (watched.stats(), watched.breaker())
         }));
         locals.push(local);
@@ -525,7 +483,9 @@ async fn mailer(
         Arc::clone(clock),
     ));
     let watched = Arc::clone(&mailer);
-    guarded_backends.push(guarded("mail".to_owned(), move || (watched.stats(), watched.breaker())));
+    guarded_backends.push(guarded("mail", "mail".to_owned(), move || {
+        (watched.stats(), watched.breaker())
+    }));
     Ok(mailer)
 }
 
@@ -552,7 +512,11 @@ fn roles(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn guarded(name: String, read: impl Fn() -> (GuardStats, BreakerState) + Send + Sync + 'static) -> Guarded {
+fn guarded(
+    kind: &'static str,
+    name: String,
+    read: impl Fn() -> (GuardStats, BreakerState) + Send + Sync + 'static,
+) -> Guarded {
     let read = Arc::new(read);
     let (look, label) = (Arc::clone(&read), name.clone());
     let state = move || match look().1 {
@@ -569,11 +533,21 @@ fn guarded(name: String, read: impl Fn() -> (GuardStats, BreakerState) + Send + 
         };
         BackendStatsBody {
             name: label.clone(),
+            kind: kind.to_owned(),
             breaker: breaker.to_owned(),
             calls: stats.calls,
             failures: stats.failures,
             refused: stats.refused,
             total_micros: stats.total_micros,
+            operations: stats
+                .operations
+                .into_iter()
+                .map(|operation| OperationStatsBody {
+                    operation: operation.name.to_owned(),
+                    failures: operation.failures,
+                    time: operation.time.into(),
+                })
+                .collect(),
         }
     };
     Guarded {

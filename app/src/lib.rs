@@ -4,6 +4,7 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+pub mod folder;
 pub mod http;
 pub mod lifecycle;
 pub mod ops;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openapi::{BackendStatsBody, WorkerStatsBody};
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::OpenApiService;
@@ -17,6 +16,8 @@ use crate::cli::output::Output;
 use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, PublicUrl, Secret, is_loopback};
 use crate::edge::{self, EdgeConfig};
+use crate::folder;
+use crate::http::auth::TokenMeter;
 use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
 use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
@@ -24,6 +25,7 @@ use crate::http::{accounts, admin, events, files, keys, mail, me, pages, session
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
+use crate::worker::WorkCounters;
 
 /// Of the time that stopping may take, the part that is kept for closing the database; a quarter when that is less.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -92,14 +94,14 @@ struct Server {
     public_url: PublicUrl,
     http: Option<SocketAddr>,
     ops: SocketAddr,
-    _lock: compose::FolderLock,
+    _lock: folder::FolderLock,
 }
 
 impl Server {
     /// The sockets come first: an address that is taken is told before anything is changed.
     async fn start(config: &Config, work: bool, lifecycle: &Lifecycle) -> Result<Self, ComposeError> {
-        compose::data_folder(config)?;
-        let lock = compose::lock_folder(config)?;
+        folder::data_folder(config)?;
+        let lock = folder::lock_folder(config)?;
         let http = listen(config.http.bind, "http.bind").await?;
         let ops = listen(config.ops.bind, "ops.bind").await?;
         let (http_address, ops_address) = (local(&http, config.http.bind), local(&ops, config.ops.bind));
@@ -113,18 +115,25 @@ impl Server {
         ports.sweep_uploads(config.database.url.is_postgres()).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
-        start::follow(&ports, &services, lifecycle).await?;
+        let tailer = start::follow(&ports, &services, lifecycle).await?;
         let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
-        let counters = Arc::new(HttpCounters::default());
-        let endpoint = front(config, &ports, &services, lifecycle, Arc::clone(&counters));
-        let (edge, life) = (edge_config(config), lifecycle.clone());
+        let table = route_table();
+        let watched = Watched {
+            http: Arc::new(HttpCounters::new(&table)),
+            tokens: Arc::default(),
+            tailer: Some(tailer),
+            workers,
+        };
+        let endpoint = front(config, &ports, &services, lifecycle, table, &watched);
+        let (mut edge, life) = (edge_config(config), lifecycle.clone());
+        edge.connections = Arc::clone(&watched.http.connections);
         lifecycle.spawn_essential("http", async move {
             if let Err(error) = edge::serve(http, endpoint, edge, life).await {
                 tracing::error!(%error, "the API listener failed");
             }
             answered.cancel();
         });
-        spawn_ops(ops, config, &ports, &services, lifecycle, workers, counters);
+        spawn_ops(ops, config, &ports, &services, lifecycle, watched);
         Ok(Self {
             ports,
             services,
@@ -136,7 +145,7 @@ impl Server {
     }
 
     async fn start_worker(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ComposeError> {
-        compose::data_folder(config)?;
+        folder::data_folder(config)?;
         let ops = listen(config.ops.bind, "ops.bind").await?;
         let ops_address = local(&ops, config.ops.bind);
         if config.public_url.is_none() && config.http.bind.port() == 0 {
@@ -161,14 +170,20 @@ impl Server {
             draining.draining().await;
             answered.cancel();
         });
-        spawn_ops(ops, config, &ports, &services, lifecycle, Some(workers), Arc::default());
+        let watched = Watched {
+            http: Arc::new(HttpCounters::new(&RouteTable::new())),
+            tokens: Arc::default(),
+            tailer: None,
+            workers: Some(workers),
+        };
+        spawn_ops(ops, config, &ports, &services, lifecycle, watched);
         Ok(Self {
             ports,
             services,
             public_url,
             http: None,
             ops: ops_address,
-            _lock: compose::no_lock(),
+            _lock: folder::no_lock(),
         })
     }
 
@@ -242,13 +257,31 @@ fn edge_config(config: &Config) -> EdgeConfig {
     }
 }
 
+/// What is counted while a process runs, beside what its services count themselves.
+struct Watched {
+    http: Arc<HttpCounters>,
+    tokens: Arc<TokenMeter>,
+    tailer: Option<Arc<WorkCounters>>,
+    workers: Option<Workers>,
+}
+
+/// The paths of the API listener.
+fn route_table() -> RouteTable {
+    let table = RouteTable::new().api::<Apis>();
+    let system = system::PATHS.iter();
+    let table = system.fold(table, |table, path| table.route(path, &[Method::GET]));
+    let pages = pages::PATHS.iter();
+    pages.fold(table, |table, path| table.route(path, &[Method::GET, Method::POST]))
+}
+
 /// All routes of the API listener behind the layers.
 fn front(
     config: &Config,
     ports: &Ports,
     services: &Services,
     lifecycle: &Lifecycle,
-    counters: Arc<HttpCounters>,
+    table: RouteTable,
+    watched: &Watched,
 ) -> impl Endpoint + 'static {
     let service = OpenApiService::new(apis(ports, services, lifecycle), "Plinth", env!("CARGO_PKG_VERSION"));
     let mut routes = system::routes(Route::new().nest("/", service));
@@ -261,19 +294,15 @@ fn front(
     }
     let endpoint = routes
         .data(Arc::clone(&services.gate))
-        .data(Arc::clone(&services.throttle));
-    let mut table = RouteTable::new().api::<Apis>();
-    for path in system::PATHS {
-        table = table.route(path, &[Method::GET]);
-    }
-    for path in pages::PATHS {
-        table = table.route(path, &[Method::GET, Method::POST]);
-    }
+        .data(Arc::clone(&services.throttle))
+        .data(Arc::clone(&watched.tokens));
     let ids = Arc::clone(&ports.toolkit.ids);
     let mut policy = EdgePolicy::new(table, move || ids.next());
     policy.body_limit = body_limit(config.http.max_json_bytes, upload_limit(config));
     policy.trusted_proxies = config.http.trusted_proxies.clone();
     policy.cors_origins = config.http.cors_origins.clone();
+    let counters = Arc::clone(&watched.http);
+    policy.in_flight = Arc::clone(&counters.in_flight);
     policy.observer = Some(Arc::new(move |answered| counters.count(answered)));
     layer::stack(endpoint, policy)
 }
@@ -343,8 +372,7 @@ fn spawn_ops(
     ports: &Ports,
     services: &Services,
     lifecycle: &Lifecycle,
-    workers: Option<Workers>,
-    counters: Arc<HttpCounters>,
+    watched: Watched,
 ) {
     let health = Arc::new(Health {
         database: Arc::clone(&ports.database),
@@ -356,25 +384,28 @@ fn spawn_ops(
             .map(|guarded| (guarded.name.clone(), Arc::clone(&guarded.state)))
             .collect(),
     });
-    let figures: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>> = ports
-        .guarded
-        .iter()
-        .map(|guarded| Arc::clone(&guarded.figures))
-        .collect();
-    let read = |workers: Workers| Box::new(move || workers.read()) as Box<dyn Fn() -> WorkerStatsBody + Send + Sync>;
     let stats = Arc::new(Stats::new(StatsParts {
         node: ports.toolkit.id().to_string(),
         clock: Arc::clone(&ports.toolkit.clock),
         started_at: ports.toolkit.now(),
         health: Arc::clone(&health),
-        http: counters,
+        http: watched.http,
+        tokens: watched.tokens,
         database: Arc::clone(&ports.database),
         log: Arc::clone(&ports.log),
+        appended: Arc::clone(&ports.appended),
+        events: Arc::clone(&services.events),
         mails: Arc::clone(&ports.mails),
         hasher: Arc::clone(&ports.hasher),
         gate: Arc::clone(&services.gate),
-        workers: workers.map(read),
-        backends: Box::new(move || figures.iter().map(|read| read()).collect()),
+        tailer: watched.tailer,
+        workers: watched.workers,
+        backends: ports
+            .guarded
+            .iter()
+            .map(|guarded| Arc::clone(&guarded.figures))
+            .collect(),
+        process: Arc::clone(&ports.process),
     }));
     let ids = Arc::clone(&ports.toolkit.ids);
     let mut policy = EdgePolicy::new(ops::table(), move || ids.next());
@@ -388,8 +419,11 @@ fn spawn_ops(
             ip.to_string(),
         ]);
     }
-    let endpoint = layer::stack(ops::routes(health, stats, config.ops.token.clone()), policy);
-    // Nobody streams here, and a probe that hangs must not keep the process.
+    let endpoint = layer::stack(
+        ops::routes(health, stats, config.ops.token.clone(), lifecycle.shutdown()),
+        policy,
+    );
+    // Few watch a process, and what hangs here must not keep it.
     let edge = EdgeConfig {
         max_connections: 64,
         ..edge_config(config)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::email::EmailAddress;
 use domain::file::BackendName;
+use domain::histogram::Snapshot;
 use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
@@ -27,7 +28,7 @@ use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
-use crate::worker::handlers::HandlerWorker;
+use crate::worker::handlers::{EventHandler, HandlerWorker};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
 use crate::worker::sequencer::SequencerWorker;
@@ -341,21 +342,26 @@ pub fn prune(ports: &Ports, config: &Config, lifecycle: &Lifecycle) {
     lifecycle.spawn("prune", pruner.run(lifecycle.shutdown()));
 }
 
-/// Follows the log for the live streams of this process. To be done before the first stream is served.
+/// Follows the log for the live streams of this process; gives what is counted on the way. To be done before the first stream is served.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub async fn follow(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Result<(), ComposeError> {
+pub async fn follow(
+    ports: &Ports,
+    services: &Services,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<WorkCounters>, ComposeError> {
     let tailer = Tailer::begin(
         Arc::clone(&ports.log),
         Arc::clone(&ports.publisher),
         ports.toolkit.clone(),
     )
     .await?;
+    let counters = tailer.counters();
     drive_one("tailer", tailer, ports, lifecycle);
     let (sweeper, shutdown) = (FileSweeper::new(Arc::clone(&services.files)), lifecycle.shutdown());
     lifecycle.spawn("file sweeper", sweeper.run(shutdown));
-    Ok(())
+    Ok(counters)
 }
 
 fn drive_one(name: &'static str, worker: impl Worker + 'static, ports: &Ports, lifecycle: &Lifecycle) {
@@ -367,18 +373,25 @@ fn drive_one(name: &'static str, worker: impl Worker + 'static, ports: &Ports, l
 #[derive(Debug)]
 pub struct Workers {
     sequencer: Arc<WorkCounters>,
-    handlers: Vec<Arc<WorkCounters>>,
+    /// By group.
+    handlers: Vec<(String, Arc<WorkCounters>)>,
     mails: Arc<Mails>,
 }
 
 impl Workers {
+    /// From the time of an event until the group's handler of this process was done with it.
+    pub fn delays_of(&self, group: &str) -> Option<Snapshot> {
+        let handler = self.handlers.iter().find(|(name, _)| name == group);
+        handler.map(|(_, counters)| counters.delays())
+    }
+
     /// The figures.
     pub fn read(&self) -> WorkerStatsBody {
         let mails = self.mails.counts();
         WorkerStatsBody {
             sequenced: self.sequencer.done(),
-            handled: self.handlers.iter().map(|counters| counters.done()).sum(),
-            handler_failures: self.handlers.iter().map(|counters| counters.failures()).sum(),
+            handled: self.handlers.iter().map(|(_, counters)| counters.done()).sum(),
+            handler_failures: self.handlers.iter().map(|(_, counters)| counters.failures()).sum(),
             mails_sent: mails.sent,
             mail_failures: mails.retried + mails.dead,
         }
@@ -395,10 +408,11 @@ pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lif
         config.events.client_prefix.clone(),
     ));
     let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
+    let group = usage.group().to_owned();
     let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
     let workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: vec![usage.counters()],
+        handlers: vec![(group, usage.counters())],
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);

@@ -8,7 +8,8 @@ pub type Bounds = &'static [u64];
 
 /// Requests: from an answer out of memory to one that waited for a saturated hashing queue.
 pub const REQUEST: Bounds = &[
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
 ];
 /// Statements of the database: 100 ms is where one counts as slow, 8 s where the wait for a connection is given up.
 pub const STATEMENT: Bounds = &[
@@ -18,12 +19,25 @@ pub const STATEMENT: Bounds = &[
 pub const TOKEN: Bounds = &[1, 2, 5, 10, 25, 50, 75, 100, 250, 1_000, 10_000];
 /// Events on their way, and their appending: a millisecond when all is well, minutes behind a backlog.
 pub const EVENT: Bounds = &[
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000, 300_000_000,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    300_000_000,
 ];
 /// Calls of backends over a disk or a network, and the hashing of passwords: up to a large upload.
 pub const BACKEND: Bounds = &[
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000,
-    60_000_000,
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 60_000_000,
 ];
 
 /// Counts times by bucket. Counting is two additions; readings are not of one instant, and need not be.

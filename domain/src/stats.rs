@@ -1,5 +1,7 @@
 //! Figures that a backend tells about itself, as operators see them.
 
+use crate::histogram::Snapshot;
+
 /// A pool of database connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
@@ -20,6 +22,36 @@ impl PoolStats {
             (f64::from(self.open.saturating_sub(self.idle)) / f64::from(self.max)).min(1.0)
         }
     }
+}
+
+/// The statements of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementStats {
+    /// Statements that failed.
+    pub failures: u64,
+    /// Statements that took longer than a tenth of a second.
+    pub slow: u64,
+    /// How long a statement took, the wait for a connection included.
+    pub time: Snapshot,
+}
+
+/// A process as the kernel sees it. Zero where the kernel does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProcessStats {
+    /// Bytes of memory that are resident.
+    pub resident_bytes: u64,
+    /// Bytes of address space.
+    pub virtual_bytes: u64,
+    /// Time on a core, user and system together, in microseconds.
+    pub cpu_micros: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// The most file descriptors that it may open.
+    pub max_files: u64,
+    /// When it started, in milliseconds since 1970.
+    pub started_at_ms: u64,
 }
 
 /// The log and what follows it.

@@ -2,12 +2,12 @@
 use serde::{Deserialize, Serialize};
 
 /// How long things took: counts by bucket, since the start of the process. Two readings subtracted are the distribution
-/// of the time between them.
+/// of the time between them. Without buckets nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistogramBody {
     /// The upper bounds of the buckets in microseconds, each included, rising.
     pub bounds_micros: Vec<u64>,
-    /// How many fell into each bucket; the last count is of what is above all bounds. Empty when nothing was counted.
+    /// How many fell into each bucket; the last count is of what is above all bounds.
     pub counts: Vec<u64>,
     /// The sum of all times in microseconds.
     pub sum_micros: u64,
@@ -36,7 +36,12 @@ impl HistogramBody {
         }
         Self {
             bounds_micros: self.bounds_micros.clone(),
-            counts: self.counts.iter().zip(&before.counts).map(|(is, was)| is - was).collect(),
+            counts: self
+                .counts
+                .iter()
+                .zip(&before.counts)
+                .map(|(is, was)| is - was)
+                .collect(),
             sum_micros: self.sum_micros.saturating_sub(before.sum_micros),
         }
     }
@@ -65,9 +70,6 @@ impl HistogramBody {
 #[cfg(feature = "server")]
 impl From<domain::histogram::Snapshot> for HistogramBody {
     fn from(snapshot: domain::histogram::Snapshot) -> Self {
-        if snapshot.counts.iter().all(|count| *count == 0) {
-            return Self::default();
-        }
         Self {
             bounds_micros: snapshot.bounds.to_vec(),
             counts: snapshot.counts,

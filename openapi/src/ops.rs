@@ -14,7 +14,7 @@ pub struct LiveBody {
 }
 
 /// The answer of `/health/ready`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyBody {
     /// `ready`, `degraded` (something is away, this node still serves) or `unready` (send nothing here).
     pub status: String,
@@ -35,7 +35,7 @@ pub struct DependencyBody {
 }
 
 /// The answer of `/ops/stats`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsBody {
     /// The version of the binary.
     pub version: String,
@@ -107,7 +107,10 @@ impl HttpStatsBody {
     /// How many answers had this status.
     pub fn status(&self, status: u16) -> u64 {
         let counts = self.routes.iter().flat_map(|route| &route.statuses);
-        counts.filter(|count| count.status == status).map(|count| count.count).sum()
+        counts
+            .filter(|count| count.status == status)
+            .map(|count| count.count)
+            .sum()
     }
 }
 
@@ -219,7 +222,8 @@ pub struct LogStatsBody {
     /// Of events that this process made, from the call to the commit.
     #[serde(default)]
     pub append: HistogramBody,
-    /// Of events from anywhere, from their time to their publication on the streams of this process.
+    /// Of events from anywhere, from their time to their publication on the live streams of this process. Without an
+    /// audience nothing is published: then the delays of the groups tell how fast the log is followed.
     #[serde(default)]
     pub publish: HistogramBody,
 }
@@ -231,6 +235,9 @@ pub struct LagBody {
     pub group: String,
     /// Events that it has yet to pass.
     pub events: u64,
+    /// Of events that it handled in this process, from their time until they were handled.
+    #[serde(default)]
+    pub delay: HistogramBody,
 }
 
 /// What the workers of a process did.
@@ -282,6 +289,9 @@ pub struct HashStatsBody {
 pub struct BackendStatsBody {
     /// Its name, such as `files local`.
     pub name: String,
+    /// What it does: `files` or `mail`.
+    #[serde(default)]
+    pub kind: String,
     /// `closed`, `open` or `half_open`.
     pub breaker: String,
     /// Calls since the start.

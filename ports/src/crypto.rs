@@ -1,6 +1,7 @@
 //! Password hashing, sealing, and the codes that are derived from the master key.
 
 use async_trait::async_trait;
+use domain::histogram::Snapshot;
 use domain::id::{FileId, SessionId};
 use domain::password::{Password, PasswordRecord};
 use domain::time::Timestamp;
@@ -32,7 +33,7 @@ pub trait PasswordHasher: Send + Sync + 'static {
 }
 
 /// The state of the hashing queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashQueueStats {
     /// Calls that wait.
     pub waiting: usize,
@@ -42,6 +43,8 @@ pub struct HashQueueStats {
     pub running: usize,
     /// Calls refused since the start.
     pub shed: u64,
+    /// How long calls took that were not refused, the wait for their turn included.
+    pub time: Snapshot,
 }
 
 /// Why a password was not hashed.

@@ -1,7 +1,7 @@
 //! Health and figures of a backend.
 
 use async_trait::async_trait;
-use domain::stats::PoolStats;
+use domain::stats::{PoolStats, StatementStats};
 
 use crate::BackendError;
 
@@ -20,4 +20,7 @@ pub trait Probe: Send + Sync + 'static {
 
     /// The pool behind it, for backends that have one.
     fn pool(&self) -> Option<PoolStats>;
+
+    /// The statements that this process sent it, for backends that have them. Every statement MUST be counted once, those that failed too.
+    fn statements(&self) -> Option<StatementStats>;
 }

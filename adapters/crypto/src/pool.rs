@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::histogram::{self, Histogram};
 use ports::{BackendError, Clock, HashPasswordError, HashQueueStats};
 use tokio::sync::oneshot;
 
@@ -31,6 +32,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     threads: usize,
     capacity: usize,
+    times: Histogram,
 }
 
 struct State {
@@ -83,6 +85,7 @@ impl FairPool {
             clock,
             threads,
             capacity,
+            times: Histogram::new(histogram::BACKEND),
         });
         // Made before the threads, so that those that were started end when one cannot be.
         let pool = Self { shared };
@@ -105,6 +108,7 @@ impl FairPool {
         let (answer, answered) = oneshot::channel();
         // Nobody listens any more when sending fails, and that is well.
         let work = Box::new(move || drop(answer.send(work())));
+        let began = self.shared.clock.now();
         let id = self.shared.admit(client, work)?;
         let _place = Place {
             shared: &self.shared,
@@ -112,7 +116,9 @@ impl FairPool {
             id,
         };
         let gone = |_| BackendError::temporary(ADAPTER, "hash", "the hashing pool is closing, or its work panicked");
-        Ok(answered.await.map_err(gone)?)
+        let answer = answered.await.map_err(gone)?;
+        self.shared.times.observe(self.shared.clock.now().since(began));
+        Ok(answer)
     }
 
     pub(crate) fn stats(&self) -> HashQueueStats {
@@ -122,6 +128,7 @@ impl FairPool {
             capacity: self.shared.capacity,
             running: state.running,
             shed: state.shed,
+            time: self.shared.times.snapshot(),
         }
     }
 }
@@ -356,15 +363,10 @@ mod tests {
         assert!(retry_after(poll(&mut third)).is_some());
         let mut other = queued(&pool, "ann", || ());
         assert!(poll(&mut other).is_pending());
-        assert_eq!(
-            pool.stats(),
-            HashQueueStats {
-                waiting: 3,
-                capacity: 8,
-                running: 1,
-                shed: 1
-            }
-        );
+        let stats = pool.stats();
+        assert_eq!((stats.waiting, stats.capacity), (3, 8));
+        assert_eq!((stats.running, stats.shed), (1, 1));
+        assert_eq!(stats.time.counts.iter().sum::<u64>(), 0, "none has ended");
     }
 
     #[test]

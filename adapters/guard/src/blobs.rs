@@ -25,7 +25,7 @@ impl GuardedBlobStore {
     pub fn new(inner: Arc<dyn BlobStore>, name: &'static str, policy: GuardPolicy, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner,
-            guard: Guard::new(name, policy, clock),
+            guard: Guard::new(name, &["put", "get", "size", "remove"], policy, clock),
         }
     }
 
@@ -65,7 +65,7 @@ impl BlobStore for GuardedBlobStore {
     async fn put(&self, key: &BlobKey, body: ByteStream) -> Result<u64, PutBlobError> {
         let outcome = self
             .guard
-            .call(Lane::Stream, self.inner.put(key, body), judge_put)
+            .call("put", Lane::Stream, self.inner.put(key, body), judge_put)
             .await;
         outcome.map_err(|refusal| self.guard.error("put", refusal))?
     }
@@ -73,18 +73,21 @@ impl BlobStore for GuardedBlobStore {
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<ByteStream, GetBlobError> {
         let outcome = self
             .guard
-            .call(Lane::Answer, self.inner.get(key, range), judge_get)
+            .call("get", Lane::Answer, self.inner.get(key, range), judge_get)
             .await;
         outcome.map_err(|refusal| self.guard.error("get", refusal))?
     }
 
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>, BackendError> {
-        let outcome = self.guard.call(Lane::Answer, self.inner.size(key), judge).await;
+        let outcome = self.guard.call("size", Lane::Answer, self.inner.size(key), judge).await;
         outcome.map_err(|refusal| self.guard.error("size", refusal))?
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), BackendError> {
-        let outcome = self.guard.call(Lane::Answer, self.inner.remove(key), judge).await;
+        let outcome = self
+            .guard
+            .call("remove", Lane::Answer, self.inner.remove(key), judge)
+            .await;
         outcome.map_err(|refusal| self.guard.error("remove", refusal))?
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::breaker::{Breaker, BreakerOpenError, BreakerPolicy, BreakerState};
+use domain::histogram::{self, Histogram, Snapshot};
 use ports::{BackendError, Clock};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -36,7 +37,7 @@ impl Default for GuardPolicy {
 }
 
 /// What a guard counted since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardStats {
     /// Calls that reached the backend and came to an end there.
     pub calls: u64,
@@ -46,6 +47,19 @@ pub struct GuardStats {
     pub refused: u64,
     /// The time of all calls together, in microseconds.
     pub total_micros: u64,
+    /// The calls by operation, all of the port's.
+    pub operations: Vec<OperationStats>,
+}
+
+/// The calls of one operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationStats {
+    /// Its name.
+    pub name: &'static str,
+    /// Calls that failed or took too long.
+    pub failures: u64,
+    /// How long calls took, failed ones too.
+    pub time: Snapshot,
 }
 
 /// Why a guard gives an error of its own.
@@ -80,6 +94,13 @@ impl Judgement {
     }
 }
 
+/// What is counted of one operation.
+struct Operation {
+    name: &'static str,
+    failures: AtomicU64,
+    time: Histogram,
+}
+
 /// How a call is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -100,7 +121,7 @@ pub(crate) struct Guard {
     calls: AtomicU64,
     failures: AtomicU64,
     refused: AtomicU64,
-    total_micros: AtomicU64,
+    operations: Vec<Operation>,
 }
 
 /// An admitted call; when it is dropped without an outcome, the breaker is told that there will be none.
@@ -112,7 +133,18 @@ struct Admission<'a> {
 }
 
 impl Guard {
-    pub(crate) fn new(name: &'static str, policy: GuardPolicy, clock: Arc<dyn Clock>) -> Self {
+    /// A guard for the calls named here, and no others.
+    pub(crate) fn new(
+        name: &'static str,
+        operations: &[&'static str],
+        policy: GuardPolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let operation = |name: &&'static str| Operation {
+            name,
+            failures: AtomicU64::new(0),
+            time: Histogram::new(histogram::BACKEND),
+        };
         Self {
             name,
             policy,
@@ -123,13 +155,14 @@ impl Guard {
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            total_micros: AtomicU64::new(0),
+            operations: operations.iter().map(operation).collect(),
         }
     }
 
     /// Makes the call, if it may be made, and gives its outcome.
     pub(crate) async fn call<T>(
         &self,
+        operation: &'static str,
         lane: Lane,
         call: impl Future<Output = T> + Send,
         judge: impl FnOnce(&T) -> Judgement + Send,
@@ -157,9 +190,14 @@ impl Guard {
             Lane::Answer => timeout(self.policy.timeout, call).await,
         };
         let took = self.clock.now().since(began);
-        self.total_micros
-            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        admission.tell(outcome.as_ref().map_or(Judgement::Failed, judge));
+        let judgement = outcome.as_ref().map_or(Judgement::Failed, judge);
+        if let Some(operation) = self.operations.iter().find(|known| known.name == operation) {
+            operation.time.observe(took);
+            if judgement == Judgement::Failed {
+                operation.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        admission.tell(judgement);
         outcome.map_err(|_| GuardRefusal::TimedOut(self.policy.timeout))
     }
 
@@ -169,11 +207,18 @@ impl Guard {
     }
 
     pub(crate) fn stats(&self) -> GuardStats {
+        let read = |operation: &Operation| OperationStats {
+            name: operation.name,
+            failures: operation.failures.load(Ordering::Relaxed),
+            time: operation.time.snapshot(),
+        };
+        let operations: Vec<OperationStats> = self.operations.iter().map(read).collect();
         GuardStats {
             calls: self.calls.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-            total_micros: self.total_micros.load(Ordering::Relaxed),
+            total_micros: operations.iter().map(|operation| operation.time.sum_micros).sum(),
+            operations,
         }
     }
 

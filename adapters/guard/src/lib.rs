@@ -8,5 +8,5 @@ mod guard;
 mod mailer;
 
 pub use blobs::GuardedBlobStore;
-pub use guard::{GuardPolicy, GuardRefusal, GuardStats};
+pub use guard::{GuardPolicy, GuardRefusal, GuardStats, OperationStats};
 pub use mailer::GuardedMailer;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::stats::PoolStats;
+use domain::histogram::{self, Histogram};
+use domain::stats::{PoolStats, StatementStats};
 use ports::BackendError;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
@@ -26,6 +28,10 @@ const STATEMENT_CACHE: usize = 256;
 
 /// A transaction that its client left standing for so long (a frozen process, say) is ended by PostgreSQL, with its locks.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
+
+/// A statement that takes longer is counted as slow. Every statement of ours reads or writes by a key; one that takes this
+/// long waited for something.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// How often the opening of an SQLite file is tried again while another process brings it into WAL mode.
 const OPEN_ATTEMPTS: u32 = 40;
@@ -123,6 +129,39 @@ struct Inner {
     read: DatabaseConnection,
     write: DatabaseConnection,
     pools: Pools,
+    meter: Arc<Meter>,
+}
+
+/// What is counted of statements.
+struct Meter {
+    failures: AtomicU64,
+    slow: AtomicU64,
+    time: Histogram,
+}
+
+impl Meter {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            failures: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            time: Histogram::new(histogram::STATEMENT),
+        })
+    }
+
+    /// The connection, with every statement of it counted.
+    fn on(self: &Arc<Self>, mut connection: DatabaseConnection) -> DatabaseConnection {
+        let meter = Arc::clone(self);
+        connection.set_metric_callback(move |told| {
+            meter.time.observe(told.elapsed);
+            if told.failed {
+                meter.failures.fetch_add(1, Ordering::Relaxed);
+            }
+            if told.elapsed > SLOW {
+                meter.slow.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        connection
+    }
 }
 
 enum Pools {
@@ -189,11 +228,13 @@ impl Database {
         let readers = pool
             .max_connections(options.max_connections.max(1))
             .connect_lazy_with(for_reading.clone());
+        let meter = Meter::new();
         Ok(Self {
             inner: Arc::new(Inner {
                 dialect: Dialect::Sqlite,
-                read: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone()),
-                write: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone()),
+                read: meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone())),
+                write: meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone())),
+                meter,
                 pools: Pools::Sqlite {
                     readers,
                     writer,
@@ -232,9 +273,11 @@ impl Database {
             .connect_with(connect)
             .await
             .map_err(refusal)?;
-        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+        let meter = Meter::new();
+        let connection = meter.on(SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
+                meter,
                 dialect: Dialect::Postgres,
                 read: connection.clone(),
                 write: connection,
@@ -298,6 +341,16 @@ impl Database {
                 readers.size() + writer.size(),
                 readers.num_idle() + writer.num_idle(),
             ),
+        }
+    }
+
+    /// The statements of this process, on all pools together.
+    pub fn statements(&self) -> StatementStats {
+        let meter = &self.inner.meter;
+        StatementStats {
+            failures: meter.failures.load(Ordering::Relaxed),
+            slow: meter.slow.load(Ordering::Relaxed),
+            time: meter.time.snapshot(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether the database answers, whether its schema serves this binary, and its pool.
 
 use async_trait::async_trait;
-use domain::stats::PoolStats;
+use domain::stats::{PoolStats, StatementStats};
 use ports::{BackendError, Probe};
 
 use crate::connect::Database;
@@ -54,6 +54,10 @@ impl Probe for SqlProbe {
 
     fn pool(&self) -> Option<PoolStats> {
         Some(self.db.pool())
+    }
+
+    fn statements(&self) -> Option<StatementStats> {
+        Some(self.db.statements())
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn run(args: MigrateArgs, config: &Config, output: &mut Output)
 type Outcome = Result<std::io::Result<ExitCode>, ComposeError>;
 
 async fn up(config: &Config, output: &mut Output) -> Outcome {
-    compose::data_folder(config)?;
+    crate::folder::data_folder(config)?;
     let applied = compose::migrate_up(config).await?;
     let code = if applied.is_empty() {
         ExitCode::Nothing

@@ -96,7 +96,7 @@ async fn execute(
 
 /// The ports and services of a command that works on the database, beside a running server or without one.
 pub(super) async fn open(config: &Config) -> Result<(Ports, Services), ComposeError> {
-    compose::data_folder(config)?;
+    crate::folder::data_folder(config)?;
     let ports = compose::ports(config).await?;
     let public_url = config
         .public_url

@@ -1,5 +1,7 @@
 //! The edge of the server: an accept loop of our own around hyper's HTTP/1.1 connection. It bounds what a client can
 //! hold (connections, time for heads, bodies and answers) and what a shutdown can lose.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 mod body;
@@ -11,7 +13,7 @@ mod server;
 pub use server::serve;
 
 /// The bounds of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EdgeConfig {
     /// Connections at one time. One more is told 503 at once: a client that is left in the queue cannot tell a busy
     /// server from a dead one, and a load balancer would go on sending it more.
@@ -32,6 +34,35 @@ pub struct EdgeConfig {
     pub accept_grace: Duration,
     /// As `body_stall`, once the process drains: a half-sent body is then answered 408 instead of being cut. 3 s.
     pub drain_stall: Duration,
+    /// Counts the open connections. One of its own by default.
+    pub connections: Arc<Open>,
+}
+
+/// How many of something are open now.
+#[derive(Debug, Default)]
+pub struct Open(AtomicU64);
+
+impl Open {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one until the value is dropped, by whichever way its holder ends.
+    pub fn enter(self: &Arc<Self>) -> Entered {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Entered(Arc::clone(self))
+    }
+}
+
+/// One that is open.
+#[derive(Debug)]
+pub struct Entered(Arc<Open>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for EdgeConfig {
@@ -45,6 +76,7 @@ impl Default for EdgeConfig {
             max_head_bytes: 32 * 1024,
             accept_grace: Duration::from_millis(500),
             drain_stall: Duration::from_secs(3),
+            connections: Arc::default(),
         }
     }
 }

@@ -102,9 +102,10 @@ impl<E: Endpoint + 'static> Door<E> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             let shared = Arc::clone(&self.shared);
+            let open = shared.config.connections.enter();
             self.lifecycle.spawn("connection", async move {
                 connection::run(stream, peer, shared).await;
-                drop(place);
+                drop((open, place));
             });
         } else if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             let answer = Arc::clone(&self.refusal);

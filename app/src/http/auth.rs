@@ -18,6 +18,10 @@ use crate::service::Origin;
 use crate::service::gate::{Gate, GateError};
 use crate::service::throttle::Throttle;
 
+mod meter;
+
+pub use meter::TokenMeter;
+
 /// The signed-in caller of a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -84,7 +88,10 @@ async fn check(request: &Request, bearer: poem_openapi::auth::Bearer) -> poem::R
 }
 
 fn admit(request: &Request, gate: &Gate, token: &str) -> Result<Caller, Fault> {
-    let claims = gate.check(token)?;
+    let claims = match request.data::<Arc<TokenMeter>>() {
+        Some(meter) => meter.measure(|| gate.check(token))?,
+        None => gate.check(token)?,
+    };
     Ok(Caller {
         claims,
         request_id: request_id(request),

@@ -1,16 +1,13 @@
 //! Health: what this node stands on, and whether it may be sent requests.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openapi::{DependencyBody, ReadyBody};
 use ports::Probe;
 
+use super::PROBE_TIMEOUT;
 use crate::lifecycle::Shutdown;
 use crate::service::gate::Gate;
-
-/// A load balancer asks about every second and gives up after a few.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) const UNREADY: &str = "unready";
 
@@ -134,6 +131,8 @@ fn dependency(name: &str, status: &str, reason: Option<String>) -> DependencyBod
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ports::{BackendError, MockProbe, MockRevocationFeed, MockTokenVerifier};
 
     use super::*;

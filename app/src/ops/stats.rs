@@ -1,44 +1,31 @@
 //! Figures: what the services and workers count, put together when somebody asks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use domain::stats::{LogStats, MailStats, ProcessStats};
 use domain::time::Timestamp;
 use openapi::{
-    BackendStatsBody, HashStatsBody, HttpStatsBody, LagBody, LogStatsBody, MailStatsBody, PoolStatsBody, StatsBody,
-    WorkerStatsBody,
+    BackendStatsBody, HashStatsBody, HistogramBody, LagBody, LogStatsBody, MailStatsBody, PoolStatsBody,
+    ProcessStatsBody, RuntimeStatsBody, StatsBody,
 };
 use ports::{BackendError, Clock, EventLog, MailQueue, PasswordHasher, Probe};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::PROBE_TIMEOUT;
 use super::health::Health;
-use crate::http::layer::Answered;
+use super::http::HttpCounters;
+use super::measured::MeasuredEventStore;
+use crate::http::auth::TokenMeter;
+use crate::service::events::Events;
 use crate::service::gate::Gate;
+use crate::start::Workers;
+use crate::worker::WorkCounters;
 
-/// Counts the requests of a listener.
-#[derive(Debug, Default)]
-pub struct HttpCounters {
-    by_class: [AtomicU64; 5],
-    total_micros: AtomicU64,
-}
-
-impl HttpCounters {
-    /// Counts one answer.
-    pub fn count(&self, answered: &Answered<'_>) {
-        let class = usize::from(answered.status.as_u16() / 100).clamp(1, 5) - 1;
-        self.by_class[class].fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX);
-        self.total_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    fn read(&self) -> HttpStatsBody {
-        let by_class: [u64; 5] = std::array::from_fn(|class| self.by_class[class].load(Ordering::Relaxed));
-        HttpStatsBody {
-            requests: by_class.iter().sum(),
-            by_class,
-            total_micros: self.total_micros.load(Ordering::Relaxed),
-        }
-    }
-}
+/// How long figures serve for whoever asks next: watchers are told the same, and however many there are cost the database
+/// one reading.
+const FRESH: Duration = Duration::from_millis(150);
 
 /// What the figures are read from.
 pub struct StatsParts {
@@ -52,20 +39,30 @@ pub struct StatsParts {
     pub health: Arc<Health>,
     /// Requests.
     pub http: Arc<HttpCounters>,
-    /// The pool.
+    /// Checks of tokens.
+    pub tokens: Arc<TokenMeter>,
+    /// The pool and its statements.
     pub database: Arc<dyn Probe>,
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// The writing of events.
+    pub appended: Arc<MeasuredEventStore>,
+    /// The live streams.
+    pub events: Arc<Events>,
     /// The ledger.
     pub mails: Arc<dyn MailQueue>,
     /// Hashing.
     pub hasher: Arc<dyn PasswordHasher>,
     /// Revocations.
     pub gate: Arc<Gate>,
+    /// What follows the log for live streams, in a process that serves them.
+    pub tailer: Option<Arc<WorkCounters>>,
     /// What the workers of this process did, where it has any.
-    pub workers: Option<Box<dyn Fn() -> WorkerStatsBody + Send + Sync>>,
+    pub workers: Option<Workers>,
     /// Backends behind a breaker.
-    pub backends: Box<dyn Fn() -> Vec<BackendStatsBody> + Send + Sync>,
+    pub backends: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>>,
+    /// The process, as the kernel sees it.
+    pub process: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
 }
 
 impl std::fmt::Debug for StatsParts {
@@ -74,9 +71,21 @@ impl std::fmt::Debug for StatsParts {
     }
 }
 
+/// What was read at one time.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The figures.
+    pub body: StatsBody,
+    /// Whether the figures of the log are known; they are zero otherwise.
+    pub log_known: bool,
+    /// Whether the figures of the mail ledger are known; they are zero otherwise.
+    pub mail_known: bool,
+}
+
 /// The figures.
 pub struct Stats {
     p: StatsParts,
+    last: Mutex<Option<(Instant, Arc<Reading>)>>,
 }
 
 impl std::fmt::Debug for Stats {
@@ -88,67 +97,155 @@ impl std::fmt::Debug for Stats {
 impl Stats {
     /// Figures from these parts.
     pub fn new(parts: StatsParts) -> Self {
-        Self { p: parts }
+        Self {
+            p: parts,
+            last: Mutex::new(None),
+        }
     }
 
-    /// Reads all of them. A figure whose backend is away is zero; `health` says that it is.
-    pub async fn read(&self) -> StatsBody {
+    /// All of them, read now or just before. A figure whose backend is away is zero; `health` says that it is. A backend
+    /// that does not answer holds nobody up for longer than two seconds.
+    pub async fn read(&self) -> Arc<Reading> {
+        // Held while reading, so that all who ask meanwhile get what the first one reads.
+        let mut last = self.last.lock().await;
+        if let Some((at, reading)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Arc::clone(reading);
+        }
+        let reading = Arc::new(self.read_now().await);
+        *last = Some((Instant::now(), Arc::clone(&reading)));
+        reading
+    }
+
+    async fn read_now(&self) -> Reading {
         let now = self.p.clock.now();
-        let log = told("log", self.p.log.stats().await);
-        let mails = told("mail ledger", self.p.mails.stats(now).await);
-        let hash = self.p.hasher.queue();
-        StatsBody {
+        // First, since the questions below take connections themselves.
+        let pool = self.pool();
+        let (log, mails, health) = tokio::join!(
+            told("log", self.p.log.stats()),
+            told("mail ledger", self.p.mails.stats(now)),
+            self.p.health.check(),
+        );
+        let (log_known, mail_known) = (log.is_some(), mails.is_some());
+        let gate_age = self.p.gate.age();
+        let body = StatsBody {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.p.node.clone(),
+            at_ms: u64::try_from(now.micros() / 1_000).unwrap_or(0),
             uptime_seconds: now.since(self.p.started_at).as_secs(),
-            health: self.p.health.check().await,
-            http: self.p.http.read(),
-            pool: self.pool(),
-            log: LogStatsBody {
-                unsequenced: log.unsequenced,
-                head: log.head,
-                lags: log
-                    .lags
-                    .into_iter()
-                    .map(|(group, events)| LagBody { group, events })
-                    .collect(),
-            },
-            workers: self.p.workers.as_ref().map(|read| read()),
-            mail: MailStatsBody {
-                queued: mails.queued,
-                sending: mails.sending,
-                dead: mails.dead,
-                oldest_due_seconds: mails.oldest_due_micros / 1_000_000,
-            },
-            passwords: HashStatsBody {
-                waiting: hash.waiting,
-                capacity: hash.capacity,
-                running: hash.running,
-                shed: hash.shed,
-            },
-            revocations_age_ms: self
-                .p
-                .gate
-                .age()
-                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            backends: (self.p.backends)(),
+            health,
+            process: process((self.p.process)()),
+            runtime: runtime(),
+            http: self.p.http.read(self.p.events.streams()),
+            pool,
+            log: self.log(log.unwrap_or_default()),
+            workers: self.p.workers.as_ref().map(Workers::read),
+            mail: mail(mails.unwrap_or_default()),
+            passwords: self.passwords(),
+            tokens: self.p.tokens.read(),
+            revocations_age_ms: gate_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            backends: self.p.backends.iter().map(|read| read()).collect(),
+        };
+        Reading {
+            body,
+            log_known,
+            mail_known,
         }
     }
 
     fn pool(&self) -> PoolStatsBody {
         let pool = self.p.database.pool().unwrap_or_default();
-        PoolStatsBody {
+        let mut body = PoolStatsBody {
             max: pool.max,
             open: pool.open,
             idle: pool.idle,
             utilisation: pool.utilisation(),
+            ..PoolStatsBody::default()
+        };
+        if let Some(statements) = self.p.database.statements() {
+            body.failures = statements.failures;
+            body.slow = statements.slow;
+            body.statements = statements.time.into();
+        }
+        body
+    }
+
+    fn log(&self, log: LogStats) -> LogStatsBody {
+        let workers = self.p.workers.as_ref();
+        let delay = |group: &str| workers.and_then(|workers| workers.delays_of(group));
+        let lag = |(group, events): (String, u64)| LagBody {
+            delay: delay(&group).map(HistogramBody::from).unwrap_or_default(),
+            group,
+            events,
+        };
+        let published = self.p.tailer.as_ref().map(|tailer| tailer.delays());
+        LogStatsBody {
+            unsequenced: log.unsequenced,
+            head: log.head,
+            lags: log.lags.into_iter().map(lag).collect(),
+            append: self.p.appended.appended().into(),
+            publish: published.map(HistogramBody::from).unwrap_or_default(),
+        }
+    }
+
+    fn passwords(&self) -> HashStatsBody {
+        let hash = self.p.hasher.queue();
+        HashStatsBody {
+            waiting: hash.waiting,
+            capacity: hash.capacity,
+            running: hash.running,
+            shed: hash.shed,
+            time: hash.time.into(),
         }
     }
 }
 
-fn told<T: Default>(what: &'static str, read: Result<T, BackendError>) -> T {
-    read.unwrap_or_else(|error| {
-        tracing::warn!(%error, what, "figures cannot be read");
-        T::default()
-    })
+fn mail(mails: MailStats) -> MailStatsBody {
+    MailStatsBody {
+        queued: mails.queued,
+        sending: mails.sending,
+        dead: mails.dead,
+        oldest_due_seconds: mails.oldest_due_micros / 1_000_000,
+    }
+}
+
+fn process(stats: ProcessStats) -> ProcessStatsBody {
+    ProcessStatsBody {
+        resident_bytes: stats.resident_bytes,
+        virtual_bytes: stats.virtual_bytes,
+        cpu_micros: stats.cpu_micros,
+        threads: stats.threads,
+        open_files: stats.open_files,
+        max_files: stats.max_files,
+        started_at_ms: stats.started_at_ms,
+    }
+}
+
+fn runtime() -> RuntimeStatsBody {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let workers = metrics.num_workers();
+    let busy: Duration = (0..workers)
+        .map(|worker| metrics.worker_total_busy_duration(worker))
+        .sum();
+    RuntimeStatsBody {
+        workers: workers as u64,
+        alive_tasks: metrics.num_alive_tasks() as u64,
+        queued_tasks: metrics.global_queue_depth() as u64,
+        busy_micros: u64::try_from(busy.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn told<T>(what: &'static str, read: impl Future<Output = Result<T, BackendError>>) -> Option<T> {
+    match tokio::time::timeout(PROBE_TIMEOUT, read).await {
+        Ok(Ok(figures)) => Some(figures),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, what, "figures cannot be read");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(what, "figures are not read in time");
+            None
+        }
+    }
 }

@@ -240,6 +240,7 @@ impl HandlerWorker {
             }
         };
         self.counters.add_done(new.iter().filter(|new| **new).count() as u64);
+        self.counters.add_delays(self.toolkit.now(), events.iter());
         let mut outcomes: BTreeMap<Shard, Outcome> = BTreeMap::new();
         for event in events {
             let outcome = outcomes.entry(event.shard).or_insert_with(|| Outcome::new(event.shard));
@@ -261,7 +262,10 @@ impl HandlerWorker {
         let mut outcome = Outcome::new(shard);
         for event in events {
             match self.handler.handle(&event).await {
-                Ok(()) => self.counters.add_done(1),
+                Ok(()) => {
+                    self.counters.add_done(1);
+                    self.counters.add_delays(self.toolkit.now(), std::iter::once(&event));
+                }
                 Err(HandleEventError::AlreadyHandled) => {}
                 Err(error) => {
                     self.counters.add_failure();

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::event::LoggedEvent;
+use domain::histogram::{self, Histogram, Snapshot};
 use domain::retry::RetrySchedule;
 use domain::time::Timestamp;
 use ports::BackendError;
@@ -48,10 +50,21 @@ pub enum Pace {
 }
 
 /// What a worker has done since it was made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WorkCounters {
     done: AtomicU64,
     failures: AtomicU64,
+    delays: Histogram,
+}
+
+impl Default for WorkCounters {
+    fn default() -> Self {
+        Self {
+            done: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            delays: Histogram::new(histogram::EVENT),
+        }
+    }
 }
 
 impl WorkCounters {
@@ -68,6 +81,18 @@ impl WorkCounters {
     /// Counts work that is done.
     pub fn add_done(&self, count: u64) {
         self.done.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// From the time of an event until this worker was done with it.
+    pub fn delays(&self) -> Snapshot {
+        self.delays.snapshot()
+    }
+
+    /// Counts the delays of events that are done with now.
+    pub fn add_delays<'a>(&self, now: Timestamp, events: impl Iterator<Item = &'a LoggedEvent>) {
+        for logged in events {
+            self.delays.observe(now.since(logged.event.time));
+        }
     }
 
     /// Counts a failure.

@@ -80,6 +80,8 @@ impl Tailer {
             cursor.position = last.get(&cursor.shard).copied().unwrap_or(cursor.position);
         }
         self.counters.add_done(events.len() as u64);
+        self.counters
+            .add_delays(self.toolkit.now(), events.iter().map(AsRef::as_ref));
         Ok(if events.len() < BATCH as usize {
             Pace::Rest
         } else {

@@ -16,6 +16,7 @@ macro_rules! probe_conformance {
                 a_fresh_schema_serves_this_version,
                 the_name_can_stand_in_a_health_answer,
                 pool_figures_agree_with_each_other,
+                every_statement_is_counted,
             ]
         );
     };
@@ -55,4 +56,16 @@ pub async fn pool_figures_agree_with_each_other(probe: &Arc<dyn Probe>) {
             "{pool:?}"
         );
     }
+}
+
+/// Asking it counts; nothing that went well counts as a failure.
+pub async fn every_statement_is_counted(probe: &Arc<dyn Probe>) {
+    let Some(before) = probe.statements() else { return };
+    for _ in 0..3 {
+        probe.check().await.expect("it answers");
+    }
+    let after = probe.statements().expect("it told before");
+    let counted = |stats: &domain::stats::StatementStats| stats.time.counts.iter().sum::<u64>();
+    assert!(counted(&after) >= counted(&before) + 3, "{before:?} {after:?}");
+    assert_eq!(after.failures, before.failures);
 }

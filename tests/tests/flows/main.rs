@@ -3,6 +3,7 @@
 mod bad_requests;
 mod bad_uploads;
 mod enumeration;
+mod figures;
 mod flow_files;
 mod flow_main;
 mod flow_passwords;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{http::problem::Fault, lifecycle::panic_message};
+use crate::{edge::Open, http::problem::Fault, lifecycle::panic_message};
 
 mod body;
 mod client;
@@ -39,12 +39,15 @@ pub type NewRequestId = Arc<dyn Fn() -> Uuid + Send + Sync>;
 /// Is told of every answered request.
 pub type Observer = Arc<dyn Fn(&Answered<'_>) + Send + Sync>;
 
+/// Stands for the template of a route where none matches.
+pub const UNMATCHED: &str = "unmatched";
+
 /// A request that was answered. For a stream this is when its head was made.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
     /// The method of the request.
     pub method: &'a Method,
-    /// The template of its route, or `unmatched`: never a path of the client's making.
+    /// The template of its route, or [`UNMATCHED`]: never a path of the client's making.
     pub route: &'a str,
     /// The status of the answer.
     pub status: StatusCode,
@@ -69,6 +72,8 @@ pub struct EdgePolicy {
     pub allowed_hosts: Option<Vec<String>>,
     /// Is told of every answered request.
     pub observer: Option<Observer>,
+    /// Counts the requests that are not answered.
+    pub in_flight: Arc<Open>,
 }
 
 impl EdgePolicy {
@@ -82,6 +87,7 @@ impl EdgePolicy {
             cors_origins: Vec::new(),
             allowed_hosts: None,
             observer: None,
+            in_flight: Arc::default(),
         }
     }
 }
@@ -114,6 +120,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let arrived = Instant::now();
         let policy = &self.policy;
+        let _in_flight = policy.in_flight.enter();
         let client = ClientAddress::of(&request, &policy.trusted_proxies);
         let id = RequestId::given(&request, &policy.trusted_proxies)
             .unwrap_or_else(|| RequestId::new((policy.new_request_id)().hyphenated().to_string()));
@@ -124,7 +131,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let method = request.method().clone();
         let route = policy.routes.find(request.uri().path());
         let origin = cors::accepted(&request, &policy.cors_origins);
-        let name = route.map_or("unmatched", Route::template);
+        let name = route.map_or(UNMATCHED, Route::template);
         let span = tracing::info_span!("request", request_id = %id, method = %method, route = name);
 
         let mut response = self.answer(request, route, &id, origin.as_ref()).instrument(span).await;

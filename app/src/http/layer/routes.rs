@@ -177,6 +177,11 @@ impl RouteTable {
         self.routes.get(index?)
     }
 
+    /// The templates of all routes.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(Route::template)
+    }
+
     pub(super) fn schemas(&self) -> &Schemas {
         &self.schemas
     }
