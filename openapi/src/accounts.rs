@@ -2,18 +2,18 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Time;
+use crate::{Text, Time};
 
 /// A sign-up.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct RegisterBody {
     /// The e-mail address, which a mailed link verifies.
-    pub email: String,
+    pub email: Text,
     /// 15 to 256 characters (the least is configurable), any characters, not easy to guess.
-    pub password: String,
+    pub password: Text,
     /// The name to be called by, 1 to 100 characters.
-    pub name: String,
+    pub name: Text,
 }
 
 /// An address.
@@ -21,7 +21,7 @@ pub struct RegisterBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct EmailBody {
     /// The e-mail address.
-    pub email: String,
+    pub email: Text,
 }
 
 /// A one-time token from a mail.
@@ -29,7 +29,7 @@ pub struct EmailBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct TokenBody {
     /// What stands behind `token=` in the mailed link.
-    pub token: String,
+    pub token: Text,
 }
 
 /// A new password by a mailed token.
@@ -37,9 +37,9 @@ pub struct TokenBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct ResetPasswordBody {
     /// What stands behind `token=` in the mailed link.
-    pub token: String,
+    pub token: Text,
     /// The new password.
-    pub password: String,
+    pub password: Text,
 }
 
 /// A new password by the current one.
@@ -47,9 +47,9 @@ pub struct ResetPasswordBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct ChangePasswordBody {
     /// The current password.
-    pub current_password: String,
+    pub current_password: Text,
     /// The new password.
-    pub password: String,
+    pub password: Text,
 }
 
 /// The first administrator.
@@ -57,11 +57,11 @@ pub struct ChangePasswordBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct SetupBody {
     /// The one-time set-up token that the server printed at its start.
-    pub token: String,
+    pub token: Text,
     /// The administrator's e-mail address.
-    pub email: String,
+    pub email: Text,
     /// The administrator's password.
-    pub password: String,
+    pub password: Text,
 }
 
 /// A merge patch of the own account: what is left out stays as it is.
@@ -70,7 +70,7 @@ pub struct SetupBody {
 pub struct PatchMeBody {
     /// The name to be called by, 1 to 100 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Text>,
 }
 
 /// A plan by its name.
@@ -78,7 +78,7 @@ pub struct PatchMeBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct TierBody {
     /// One of the configured plans, such as `free`, `pro` or `enterprise`.
-    pub tier: String,
+    pub tier: Text,
 }
 
 /// A user.

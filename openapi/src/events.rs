@@ -3,7 +3,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::Time;
+use crate::{Text, Time};
 
 /// Any JSON value, `null` among them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,13 +18,13 @@ pub struct PublishEventBody {
     /// letter, at most 128 characters, under the prefix of clients' own events (`app.` unless configured otherwise).
     #[serde(rename = "type")]
     #[cfg_attr(feature = "server", oai(rename = "type"))]
-    pub event_type: String,
+    pub event_type: Text,
     /// Any JSON value, at most 65,536 bytes when written without white space. Numbers beyond 64 bits are kept as
     /// double-precision ones.
     pub data: AnyJson,
     /// What it concerns, in words of your own: 1 to 256 characters without control characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub subject: Option<Text>,
     /// An id of your own choice. Publishing the same content under it again changes nothing and answers alike; another
     /// content is a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,9 +186,9 @@ mod server {
     impl Example for PublishEventBody {
         fn example() -> Self {
             Self {
-                event_type: "app.order.placed".to_owned(),
+                event_type: "app.order.placed".into(),
                 data: AnyJson(json!({ "order": 7, "items": ["tea", "cup"] })),
-                subject: Some("order 7".to_owned()),
+                subject: Some("order 7".into()),
                 id: None,
             }
         }
@@ -197,7 +197,7 @@ mod server {
     impl Example for PublishEventsBody {
         fn example() -> Self {
             let paid = PublishEventBody {
-                event_type: "app.order.paid".to_owned(),
+                event_type: "app.order.paid".into(),
                 data: AnyJson(json!({ "order": 7 })),
                 ..PublishEventBody::example()
             };

@@ -10,6 +10,7 @@ mod mail;
 mod ops;
 mod problem;
 mod sessions;
+mod text;
 mod time;
 #[cfg(feature = "client")]
 mod watch;
@@ -25,6 +26,7 @@ pub use mail::*;
 pub use ops::*;
 pub use problem::*;
 pub use sessions::*;
+pub use text::*;
 pub use time::*;
 #[cfg(feature = "client")]
 pub use watch::*;

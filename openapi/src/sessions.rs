@@ -2,17 +2,17 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Time;
 use crate::accounts::redacted;
+use crate::{Text, Time};
 
 /// Signing in.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct LoginBody {
     /// The e-mail address.
-    pub email: String,
+    pub email: Text,
     /// The password.
-    pub password: String,
+    pub password: Text,
 }
 
 /// The second factor of a sign-in.
@@ -20,9 +20,9 @@ pub struct LoginBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct SecondFactorBody {
     /// The `challenge` of the answer `second_factor_required`.
-    pub challenge: String,
+    pub challenge: Text,
     /// The code of the second factor.
-    pub code: String,
+    pub code: Text,
 }
 
 /// A refresh token.
@@ -30,7 +30,7 @@ pub struct SecondFactorBody {
 #[cfg_attr(feature = "server", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 pub struct RefreshBody {
     /// The refresh token of the last answer; it is good for one use.
-    pub refresh_token: String,
+    pub refresh_token: Text,
 }
 
 /// Which sessions end.
@@ -54,7 +54,7 @@ pub struct LogoutBody {
     pub scope: LogoutScope,
     /// Instead of an access token, for a client whose access token is over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<String>,
+    pub refresh_token: Option<Text>,
 }
 
 /// The tokens of a session.

@@ -96,6 +96,8 @@ impl AdminApi {
     }
 
     /// List users
+    ///
+    /// All users, oldest first, disabled ones too.
     #[oai(path = "/v1/admin/users", method = "get", operation_id = "list_users")]
     async fn list(
         &self,
@@ -114,6 +116,8 @@ impl AdminApi {
     }
 
     /// Read a user
+    ///
+    /// The account as its owner sees it, and whether it is disabled.
     #[oai(path = "/v1/admin/users/:id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
@@ -142,6 +146,8 @@ impl AdminApi {
     }
 
     /// Enable a disabled user
+    ///
+    /// The user may sign in again; sessions that ended stay ended. An enabled user stays as they are.
     #[oai(path = "/v1/admin/users/:id/enable", method = "post", operation_id = "enable_user")]
     async fn enable(
         &self,

@@ -304,9 +304,9 @@ fn no_wait() -> u32 {
 
 fn publication(body: PublishEventBody) -> Publication {
     Publication {
-        event_type: body.event_type,
+        event_type: body.event_type.0,
         data: body.data.0,
-        subject: body.subject,
+        subject: body.subject.map(|subject| subject.0),
         id: body.id,
     }
 }

@@ -209,6 +209,8 @@ impl FilesApi {
     }
 
     /// Read what is known of a file
+    ///
+    /// Its name, size, media type and hash; `GET /v1/files/{id}/content` has the bytes.
     #[oai(path = "/v1/files/:id", method = "get", operation_id = "get_file")]
     async fn get(
         &self,
@@ -259,6 +261,8 @@ impl FilesApi {
     }
 
     /// Delete a file
+    ///
+    /// The file and all signed links to it are gone at once, and its room in the plan is free again.
     #[oai(path = "/v1/files/:id", method = "delete", operation_id = "delete_file")]
     async fn delete(
         &self,

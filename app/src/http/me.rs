@@ -57,6 +57,8 @@ impl std::fmt::Debug for MeApi {
 #[OpenApi]
 impl MeApi {
     /// Read the own account
+    ///
+    /// The account as it is now; `GET /v1/auth/whoami` tells what the token says, without a look at the database.
     #[oai(
         path = "/v1/me",
         method = "get",
@@ -115,6 +117,8 @@ impl MeApi {
     }
 
     /// List the own sessions
+    ///
+    /// The sessions that go on, newest first; `current` marks the one of this request.
     #[oai(
         path = "/v1/me/sessions",
         method = "get",

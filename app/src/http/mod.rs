@@ -23,19 +23,19 @@ use poem_openapi::Tags as DeriveTags;
 /// The chapters of the contract.
 #[derive(Debug, Clone, Copy, DeriveTags)]
 pub enum Tags {
-    /// Signing up, verifying an address, resetting a password, the profile.
+    /// Signing up, verifying the address, resetting a password; the profile and what was used of the plan.
     Accounts,
-    /// Signing in and out, refreshing, the list of sessions.
+    /// Signing in and out, refreshing tokens, and where the account is signed in. A session is one login on one device.
     Sessions,
-    /// Uploading, reading and deleting files, and signed links.
+    /// Uploading, reading and deleting files, and signed links for those without an account.
     Files,
-    /// Publishing events, reading the history, following the stream.
+    /// Publishing events, reading the history in order, and following it: by long poll (`GET /v1/events?wait=30`), which every client can, or as a stream of server-sent events.
     Events,
-    /// The messages that were sent to the caller.
+    /// The messages that were written to the caller, and what became of each.
     Mail,
-    /// For administrators.
+    /// Users and their plans, for administrators alone.
     Administration,
-    /// The public keys that verify access tokens.
+    /// The public keys, with which any service verifies access tokens by itself.
     Keys,
 }
 
