@@ -1,5 +1,7 @@
-//! The contract: the wire bodies of Plinth's HTTP interface.
+//! The contract: the wire bodies of Plinth's HTTP interface, and with the feature `client` a typed client of it.
 mod accounts;
+#[cfg(feature = "client")]
+mod api_client;
 #[cfg(feature = "client")]
 mod client;
 mod events;
@@ -16,6 +18,8 @@ mod time;
 mod watch;
 
 pub use accounts::*;
+#[cfg(feature = "client")]
+pub use api_client::*;
 #[cfg(feature = "client")]
 pub use client::*;
 pub use events::*;
