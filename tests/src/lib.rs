@@ -15,6 +15,7 @@ pub mod server;
 pub mod site;
 pub mod source;
 pub mod stream;
+pub mod tools;
 
 /// The folder of the workspace.
 pub fn workspace_root() -> PathBuf {
