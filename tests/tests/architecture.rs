@@ -62,7 +62,7 @@ const DEV: &Table = &[
     (TUI, &[]),
     (MIGRATION, &[]),
     (APP, &[PORTS]),
-    (TESTS, &[DOMAIN]),
+    (TESTS, &[DOMAIN, OPENAPI]),
 ];
 
 /// Each technology has one home; the code that ships may name it nowhere else.

@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod bad_uploads;
+mod clients;
 mod enumeration;
 mod figures;
 mod flow_files;
@@ -9,9 +10,11 @@ mod flow_main;
 mod flow_passwords;
 mod flow_sessions;
 mod flow_users;
+mod fuzzed;
 mod limits;
 mod pages;
 mod readme;
 #[path = "../common/rows.rs"]
 mod rows;
+mod rust_client;
 mod tools;
