@@ -1,9 +1,9 @@
 //! Composition: the only place that names adapters. Everything else sees ports.
 
+pub mod look;
+mod master_key;
+
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use adapter_crypto::{
 };
 use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
+pub use adapter_sql::Obstacle;
 use adapter_sql::{
     ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
     SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
@@ -219,6 +220,10 @@ impl Ports {
 }
 
 async fn connect(config: &Config) -> Result<Database, ComposeError> {
+    Ok(Database::connect(&options(config)).await?)
+}
+
+fn options(config: &Config) -> DatabaseOptions {
     let mut options = DatabaseOptions::new(config.database.url.expose());
     options.max_connections = config.database.max_connections;
     options.acquire_timeout = config.database.acquire_timeout;
@@ -229,7 +234,7 @@ async fn connect(config: &Config) -> Result<Database, ComposeError> {
         Synchronous::Full => adapter_sql::Synchronous::Full,
         Synchronous::Normal => adapter_sql::Synchronous::Normal,
     };
-    Ok(Database::connect(&options).await?)
+    options
 }
 
 /// Brings the schema up to date; gives what was applied.
@@ -279,66 +284,6 @@ async fn schema(config: &Config, db: &Database) -> Result<(), ComposeError> {
     Ok(migration::check_compatibility(db.writer(), migration::VERSION).await?)
 }
 
-fn master_key(config: &Config, randomness: &dyn Randomness) -> Result<MasterKey, ComposeError> {
-    if let Some(key) = &config.master_key {
-        return Ok(MasterKey::from_bytes(*key.expose()));
-    }
-    if config.database.url.is_postgres() {
-        return Err(ComposeError::MasterKeyMissing);
-    }
-    let path = config.data_dir.join("master.key");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_master_key(&path, randomness),
-        Err(source) => Err(ComposeError::Io {
-            path: path.display().to_string(),
-            what: "the master key cannot be read",
-            source,
-        }),
-    }
-}
-
-/// Written whole under another name and then linked: two processes that start at once end with the same key, and a power cut leaves no half of one.
-fn new_master_key(path: &Path, randomness: &dyn Randomness) -> Result<MasterKey, ComposeError> {
-    let failed = |source| ComposeError::Io {
-        path: path.display().to_string(),
-        what: "the master key cannot be made",
-        source,
-    };
-    let key = MasterKey::generate(randomness);
-    let draft: PathBuf = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(failed)?;
-    let written = file
-        .write_all(key.to_base64().as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
-    std::fs::remove_file(&draft).map_err(failed)?;
-    match linked {
-        Ok(()) => {
-            if let Some(folder) = path.parent() {
-                std::fs::File::open(folder)
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(failed)?;
-            }
-            tracing::info!(path = %path.display(), "a master key was made; keep a copy of it: without it nothing in the database can be opened");
-            Ok(key)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let text = std::fs::read_to_string(path).map_err(failed)?;
-            MasterKey::from_base64(text.trim()).map_err(|_| ComposeError::MasterKeyFile(path.display().to_string()))
-        }
-        Err(source) => Err(failed(source)),
-    }
-}
-
 /// Puts the adapters together: connects, brings the schema up to date, binds the master key.
 ///
 /// # Errors
@@ -346,7 +291,7 @@ fn new_master_key(path: &Path, randomness: &dyn Randomness) -> Result<MasterKey,
 pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
-    let master = master_key(config, &*randomness)?;
+    let master = master_key::find_or_make(config, &*randomness)?;
     let db = connect(config).await?;
     schema(config, &db).await?;
     let keys = Keys::new(&master);
@@ -366,12 +311,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         issuer_name.clone(),
         audience.clone(),
     ));
-    let hashing = HasherConfig {
-        cost: config.auth.bcrypt_cost,
-        threads: config.auth.hash_threads,
-        queue: config.auth.hash_queue,
-    };
-    let hasher = BcryptPasswordHasher::new(&keys, hashing, Arc::clone(&randomness), Arc::clone(&clock))?;
+    let hasher = BcryptPasswordHasher::new(&keys, hashing(config), Arc::clone(&randomness), Arc::clone(&clock))?;
     let mut guarded = Vec::new();
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
     let mailer = mailer(config, &clock, &mut guarded).await?;
@@ -426,6 +366,14 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     })
 }
 
+fn hashing(config: &Config) -> HasherConfig {
+    HasherConfig {
+        cost: config.auth.bcrypt_cost,
+        threads: config.auth.hash_threads,
+        queue: config.auth.hash_queue,
+    }
+}
+
 /// The stores by name, and those on local disks by themselves.
 type Stores = (BTreeMap<BackendName, Arc<dyn BlobStore>>, Vec<Arc<LocalBlobStore>>);
 
@@ -461,11 +409,7 @@ async fn blob_stores(
     Ok((stores, locals))
 }
 
-async fn mailer(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    guarded_backends: &mut Vec<Guarded>,
-) -> Result<Arc<dyn Mailer>, ComposeError> {
+async fn eml_mailer(config: &Config) -> Result<EmlMailer, ComposeError> {
     let refused = |reason: String| ComposeError::Setting {
         key: "mail.from_address".to_owned(),
         reason,
@@ -475,9 +419,16 @@ async fn mailer(
         .from_address
         .parse()
         .map_err(|error: domain::email::ParseEmailError| refused(error.to_string()))?;
-    let eml = EmlMailer::open(&config.mail.outbox_dir, from, &config.mail.from_name).await?;
+    Ok(EmlMailer::open(&config.mail.outbox_dir, from, &config.mail.from_name).await?)
+}
+
+async fn mailer(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    guarded_backends: &mut Vec<Guarded>,
+) -> Result<Arc<dyn Mailer>, ComposeError> {
     let mailer = Arc::new(GuardedMailer::new(
-        Arc::new(eml),
+        Arc::new(eml_mailer(config).await?),
         "mail",
         GuardPolicy::default(),
         Arc::clone(clock),

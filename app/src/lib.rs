@@ -3,11 +3,13 @@
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod doctor;
 pub mod edge;
 pub mod folder;
 pub mod http;
 pub mod lifecycle;
 pub mod ops;
+pub mod plain_http;
 pub mod serve;
 pub mod service;
 pub mod start;

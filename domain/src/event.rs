@@ -132,11 +132,13 @@ pub enum OwnEvent {
     KeyCreated,
     /// A signing key became the signing one.
     KeyActivated,
+    /// Somebody had the installation examined.
+    PlinthChecked,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -153,6 +155,7 @@ impl OwnEvent {
         Self::MailFailed,
         Self::KeyCreated,
         Self::KeyActivated,
+        Self::PlinthChecked,
     ];
 
     /// The type on the wire.
@@ -174,6 +177,7 @@ impl OwnEvent {
             Self::MailFailed => "mail.failed",
             Self::KeyCreated => "key.created",
             Self::KeyActivated => "key.activated",
+            Self::PlinthChecked => "plinth.checked",
         }
     }
 

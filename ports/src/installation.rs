@@ -22,6 +22,9 @@ pub trait InstallationRepository: Send + Sync + 'static {
     /// The installation.
     async fn get(&self) -> Result<Installation, BackendError>;
 
+    /// The fingerprint of the master key that it is bound to; none before the first start. MUST bind nothing.
+    async fn bound_master_key(&self) -> Result<Option<[u8; 32]>, BackendError>;
+
     /// Binds the installation to a master key: stores the fingerprint when there is none. MUST be refused when another is stored.
     async fn bind_master_key(&self, fingerprint: &[u8; 32]) -> Result<(), BindMasterKeyError>;
 }

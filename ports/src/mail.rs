@@ -64,6 +64,9 @@ pub trait MailQueue: Send + Sync + 'static {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Mailer: Send + Sync + 'static {
+    /// Goes as far as a hand-over goes without a message (a server is reached and signed in to, a folder is written to) and says in one line what it found. MUST hand nothing over and leave nothing behind.
+    async fn check(&self) -> Result<String, SendMailError>;
+
     /// Hands over; gives the server's reply, one line. The `Message-ID` MUST be made from the ledger id alone, so that a second hand-over can be told. A header MUST NOT be injectable through any field.
     async fn send(&self, mail: &RenderedMail) -> Result<String, SendMailError>;
 }

@@ -47,6 +47,11 @@ fn judge(outcome: &Result<String, SendMailError>) -> Judgement {
 
 #[async_trait]
 impl Mailer for GuardedMailer {
+    async fn check(&self) -> Result<String, SendMailError> {
+        let outcome = self.guard.call(Lane::Answer, self.inner.check(), judge).await;
+        outcome.map_err(|refusal| SendMailError::TryLater(refusal.to_string()))?
+    }
+
     async fn send(&self, mail: &RenderedMail) -> Result<String, SendMailError> {
         let outcome = self
             .guard

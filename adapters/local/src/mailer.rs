@@ -92,6 +92,20 @@ fn write(folder: &Path, id: &str, source: &[u8]) -> io::Result<String> {
 
 #[async_trait]
 impl Mailer for EmlMailer {
+    async fn check(&self) -> Result<String, SendMailError> {
+        let refused = |error: &dyn std::fmt::Display| SendMailError::Refused(one_line(&error.to_string()));
+        let folder = Arc::clone(&self.folder);
+        // What is dropped takes its name with it. It is never called `.eml`, so that nobody takes it for a message.
+        let tried = blocking("check", move || {
+            let mut draft = Draft::create(&folder, ".check.draft")?;
+            draft.file.write_all(b"plinth")?;
+            draft.file.sync_all()
+        });
+        let tried = tried.await.map_err(|error| refused(&error))?;
+        tried.map_err(|error| refused(&error))?;
+        Ok(one_line(&format!("{} can be written to", self.folder.display())))
+    }
+
     async fn send(&self, mail: &RenderedMail) -> Result<String, SendMailError> {
         let later =
             |error: &dyn std::fmt::Display| SendMailError::TryLater(one_line(&format!("the mail folder: {error}")));

@@ -118,6 +118,46 @@ pub enum ConnectError {
     Refused(#[source] DriverError),
 }
 
+/// What stands in the way of a connection, as far as it can be told: each needs another remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The address cannot be read.
+    Address,
+    /// Nobody answers.
+    Away,
+    /// It is there and takes nobody more, or nobody yet.
+    Busy,
+    /// User, password or the rules of admission.
+    Credentials,
+    /// The server has no such database.
+    NoDatabase,
+    /// The file is not a database.
+    NotADatabase,
+    /// Something else.
+    Other,
+}
+
+impl ConnectError {
+    /// What stands in the way.
+    pub fn obstacle(&self) -> Obstacle {
+        let (error, otherwise) = match self {
+            Self::Address(_) => return Obstacle::Address,
+            Self::Unreachable(error) => (error, Obstacle::Away),
+            Self::Refused(error) => (error, Obstacle::Other),
+        };
+        let code = error.as_database_error().and_then(|database| database.code());
+        // SQLSTATE, and SQLITE_NOTADB (26).
+        match code.as_deref() {
+            Some(code) if code.starts_with("28") => Obstacle::Credentials,
+            Some("3D000") => Obstacle::NoDatabase,
+            Some("26") => Obstacle::NotADatabase,
+            // SQLITE_BUSY and SQLITE_LOCKED, too many connections, starting up or going down.
+            Some("5" | "6" | "53300" | "57P01" | "57P03") => Obstacle::Busy,
+            _ => otherwise,
+        }
+    }
+}
+
 /// A database, ready for use; clones share its connections.
 #[derive(Clone)]
 pub struct Database {

@@ -38,6 +38,14 @@ impl InstallationRepository for SqlInstallationRepository {
         })
     }
 
+    async fn bound_master_key(&self) -> Result<Option<[u8; 32]>, BackendError> {
+        let row = self.row().await?;
+        match row.get::<Option<Vec<u8>>>("key_fingerprint")? {
+            Some(bytes) => Ok(Some(bytes.try_into().map_err(|_| row.corrupt("key_fingerprint"))?)),
+            None => Ok(None),
+        }
+    }
+
     async fn bind_master_key(&self, fingerprint: &[u8; 32]) -> Result<(), BindMasterKeyError> {
         let stored = |row: Row| row.get::<Option<Vec<u8>>>("key_fingerprint");
         // The usual start reads only: it needs no write lock.

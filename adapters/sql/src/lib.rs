@@ -27,7 +27,7 @@ mod signin;
 mod usage;
 mod users;
 
-pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Synchronous};
+pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
 pub use cursors::SqlCursorStore;
 pub use event_store::SqlEventStore;
 pub use files::SqlFileRepository;

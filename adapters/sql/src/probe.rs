@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use domain::stats::{PoolStats, StatementStats};
-use ports::{BackendError, Probe};
+use ports::{BackendError, Probe, Survey};
 
-use crate::connect::Database;
+use crate::connect::{Database, Dialect};
 use crate::error::{ADAPTER, corrupt};
 use crate::row::fetch_one;
 
@@ -50,6 +50,24 @@ impl Probe for SqlProbe {
         let oldest: String = row.get("oldest_binary")?;
         let oldest = release(&oldest).ok_or_else(|| corrupt(operation, "oldest_binary"))?;
         Ok(release(BINARY).is_some_and(|binary| binary >= oldest))
+    }
+
+    async fn survey(&self) -> Result<Survey, BackendError> {
+        // SQLite runs in this process: it has this machine's clock and knows of nobody else.
+        if self.db.dialect() == Dialect::Sqlite {
+            return Ok(Survey::default());
+        }
+        let operation = "probe.survey";
+        // A role sees the addresses of its own sessions, which those of the other nodes are. Over a socket there is none: that is the server's own machine.
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now, \
+            (SELECT count(DISTINCT coalesce(host(client_addr), '')) FROM pg_stat_activity \
+             WHERE datname = current_database() AND usename = current_user AND backend_type = 'client backend') AS machines";
+        let row = fetch_one(self.db.read(), operation, sql, Vec::new()).await?;
+        let row = row.ok_or_else(|| BackendError::permanent(ADAPTER, operation, "no row came"))?;
+        Ok(Survey {
+            clock: Some(row.time("now")?),
+            machines: u32::try_from(row.count("machines")?).ok(),
+        })
     }
 
     fn pool(&self) -> Option<PoolStats> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::email::EmailAddress;
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub enum Command {
     Openapi(OpenapiArgs),
     /// Ask a running server whether it is ready; for container images without a shell
     Healthcheck(HealthcheckArgs),
+    /// Use every configured backend for real, judge what matters in production, and say what to do
+    Doctor(DoctorArgs),
     /// Watch a running server: pool, log, groups, mail, with history and warnings
     Top(TopArgs),
 }
@@ -249,6 +252,20 @@ pub struct HealthcheckArgs {
     pub url: Option<String>,
 }
 
+/// Flags of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Hand a test message over to this address; otherwise the mail is tried without one
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub send_mail_to: Option<EmailAddress>,
+    /// End with exit code 1 for warnings too
+    #[arg(long)]
+    pub strict: bool,
+    /// How many seconds each check may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
+    pub timeout: Duration,
+}
+
 /// Flags of `top`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TopArgs {
@@ -270,6 +287,21 @@ pub struct TopArgs {
     /// Show a recording instead of a server
     #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "url", "record"])]
     pub replay: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<EmailAddress, String> {
+    text.parse()
+        .map_err(|error: domain::email::ParseEmailError| error.to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|limit| {
+        if limit.is_zero() || limit > Duration::from_secs(3_600) {
+            Err("must be 1 to 3600".to_owned())
+        } else {
+            Ok(limit)
+        }
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

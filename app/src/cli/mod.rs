@@ -4,6 +4,7 @@ mod admin;
 pub mod args;
 pub mod banner;
 pub mod config;
+mod doctor;
 mod health;
 mod keys;
 mod migrate;

@@ -99,6 +99,11 @@ impl Output {
         self.format
     }
 
+    /// Whether only ids are wanted.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// What the reader's end can show.
     pub const fn style(&self) -> Style {
         self.style
@@ -194,6 +199,8 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
 }
 
 pub(super) const RED: &str = "\x1b[31m";
+pub(super) const YELLOW: &str = "\x1b[33m";
+pub(super) const DIM: &str = "\x1b[2m";
 pub(super) const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::args::{Cli, Command, ExitCode, Global};
 use super::output::Output;
-use super::{admin, config, health, keys, migrate, openapi, top, user};
+use super::{admin, config, doctor, health, keys, migrate, openapi, top, user};
 use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, Environment, PublicUrl};
 use crate::service::admin::AdminError;
@@ -39,8 +39,10 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
         Ok(config) => config,
         Err(faults) => return config::tell(&faults, output),
     };
-    if let Command::Top(args) = &cli.command {
-        return top::run(args, &config, output);
+    match &cli.command {
+        Command::Top(args) => return top::run(args, &config, output),
+        Command::Doctor(args) => return doctor::run(args, &config, output),
+        _ => {}
     }
     // Held to the end of the process: what is logged on the way out is written when it is dropped.
     let (telemetry, _flush) = match telemetry::init(&config.log, output.style().error_colour) {
@@ -90,7 +92,7 @@ async fn execute(
         Command::Keys(command) => keys::run(command, config, output).await,
         Command::Healthcheck(args) => health::run(&args, config, output).await,
         // Answered before logging began.
-        Command::Config(_) | Command::Openapi(_) | Command::Top(_) => Ok(ExitCode::Usage),
+        Command::Config(_) | Command::Openapi(_) | Command::Top(_) | Command::Doctor(_) => Ok(ExitCode::Usage),
     }
 }
 

@@ -15,8 +15,8 @@ use super::secret::Secret;
 use super::source::Environment;
 use super::{
     AdminConfig, AuthConfig, BackendConfig, Config, DatabaseConfig, EventsConfig, FilesConfig, HttpConfig, Loaded,
-    LogConfig, LogFormat, MailConfig, OpsConfig, Registration, ShownSetting, Synchronous, TierConfig, WorkersConfig,
-    is_loopback,
+    LogConfig, LogFormat, MailConfig, OpsConfig, Registration, SecretPlace, ShownSetting, Synchronous, TierConfig,
+    WorkersConfig, is_loopback,
 };
 
 /// Builds the configuration; the faults are those of the sources and those between keys.
@@ -203,7 +203,21 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             mail_concurrency: values.get("workers.mail_concurrency")?,
             mail_lease: values.get("workers.mail_lease")?,
         },
+        secrets: secrets(values),
     })
+}
+
+fn secrets(values: &Resolved) -> Vec<SecretPlace> {
+    let set = values.entries.iter().filter(|(path, entry)| {
+        let secret = super::key::find_path(path).is_some_and(|found| found.key.kind.is_secret());
+        secret && entry.origin != Origin::Default
+    });
+    set.map(|(path, entry)| SecretPlace {
+        key: path.clone(),
+        origin: entry.origin.clone(),
+        file: entry.secret_file.clone(),
+    })
+    .collect()
 }
 
 fn read_database(values: &Resolved) -> Result<DatabaseConfig, Mismatch> {

@@ -67,6 +67,19 @@ pub struct Config {
     pub log: LogConfig,
     /// Workers.
     pub workers: WorkersConfig,
+    /// Where each secret stands that is set.
+    pub secrets: Vec<SecretPlace>,
+}
+
+/// Where a secret stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// The key's path, such as `master_key`.
+    pub key: String,
+    /// What set it.
+    pub origin: Origin,
+    /// The file that holds it, its own or that of the configuration; absent when it stands in the environment.
+    pub file: Option<PathBuf>,
 }
 
 /// Section `database`.

@@ -14,6 +14,8 @@ use super::table::{BUILT_IN_NAMES, KEYS};
 pub(super) struct Entry {
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// Of a secret: the file that holds it, its own or that of the configuration.
+    pub(super) secret_file: Option<PathBuf>,
 }
 
 /// Every key with its value, by path, and what was wrong.
@@ -162,13 +164,28 @@ impl Resolver<'_> {
                 self.faults.push(Fault::at(&found.path, origin, rule));
                 continue;
             }
+            let secret_file = self.secret_file(&found, &origin, raw.as_ref());
             let value = self.value(&found, raw).unwrap_or_else(|rule| {
                 self.faults.push(Fault::at(&found.path, origin.clone(), rule));
                 // The default stands in, so that the rules between keys can be checked in the same run.
                 self.default_value(found.key, found.name())
             });
-            self.set.insert(found.path.clone(), Entry { value, origin });
+            let entry = Entry {
+                value,
+                origin,
+                secret_file,
+            };
+            self.set.insert(found.path.clone(), entry);
         }
+    }
+
+    fn secret_file(&self, found: &Found, origin: &Origin, raw: Option<&Raw>) -> Option<PathBuf> {
+        let path = match (raw, origin) {
+            (Some(Raw::One(path)), _) if found.by_file => Path::new(path),
+            (_, Origin::File { path, .. }) if found.key.kind.is_secret() => Path::new(path),
+            _ => return None,
+        };
+        Some(self.working_dir.join(path))
     }
 
     fn value(&self, found: &Found, raw: Option<Raw>) -> Result<Value, String> {
@@ -196,6 +213,7 @@ impl Resolver<'_> {
                 let entry = self.set.get(&path).cloned().unwrap_or_else(|| Entry {
                     value: self.default_value(key, &name),
                     origin: Origin::Default,
+                    secret_file: None,
                 });
                 entries.insert(path, entry);
             }

@@ -16,6 +16,7 @@ macro_rules! installation_repository_conformance {
                 the_installation_stays_the_same,
                 the_first_master_key_is_bound_for_good,
                 of_many_master_keys_one_is_bound,
+                the_bound_master_key_is_told_and_asking_binds_none,
             ]
         );
     };
@@ -54,4 +55,14 @@ pub async fn of_many_master_keys_one_is_bound(stores: &Stores) {
         "{results:?}"
     );
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+}
+
+/// None at first, however often it is asked, and then the bound one.
+pub async fn the_bound_master_key_is_told_and_asking_binds_none(stores: &Stores) {
+    for _ in 0..2 {
+        assert_eq!(stores.installation.bound_master_key().await.expect("an answer"), None);
+    }
+    stores.installation.bind_master_key(&[3; 32]).await.expect("bound");
+    let bound = stores.installation.bound_master_key().await.expect("an answer");
+    assert_eq!(bound, Some([3; 32]));
 }

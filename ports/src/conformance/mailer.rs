@@ -37,6 +37,7 @@ macro_rules! mailer_conformance {
                 shows_each_hand_over,
                 lets_no_subject_make_a_header,
                 says_that_a_machine_wrote_it,
+                a_check_says_one_line_and_hands_nothing_over,
             ]
         );
     };
@@ -180,4 +181,14 @@ pub async fn lets_no_subject_make_a_header<M: Mailer>(subject: &MailerSubject<M>
 pub async fn says_that_a_machine_wrote_it<M: Mailer>(subject: &MailerSubject<M>) {
     subject.mailer.send(&mail(1)).await.expect("it is handed over");
     assert_eq!(header(&only(subject), "auto-submitted"), "auto-generated");
+}
+
+/// Before and after a message alike.
+pub async fn a_check_says_one_line_and_hands_nothing_over<M: Mailer>(subject: &MailerSubject<M>) {
+    for handed_over in 0..2 {
+        let found = subject.mailer.check().await.expect("a healthy mailer");
+        assert!(!found.is_empty() && !found.contains(['\r', '\n']), "{found:?}");
+        assert_eq!((subject.handed_over)().len(), handed_over);
+        subject.mailer.send(&mail(31)).await.expect("it is handed over");
+    }
 }

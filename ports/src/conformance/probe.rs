@@ -14,6 +14,7 @@ macro_rules! probe_conformance {
             [
                 a_healthy_backend_answers,
                 a_fresh_schema_serves_this_version,
+                a_survey_counts_this_machine_and_reads_a_clock_that_goes,
                 the_name_can_stand_in_a_health_answer,
                 pool_figures_agree_with_each_other,
                 every_statement_is_counted,
@@ -32,6 +33,20 @@ pub async fn a_healthy_backend_answers(probe: &Arc<dyn Probe>) {
 /// The one that this version made, or none.
 pub async fn a_fresh_schema_serves_this_version(probe: &Arc<dyn Probe>) {
     assert!(probe.schema().await.expect("it answers"));
+}
+
+/// A clock, where there is one, is past the making of this version and does not go backwards; whoever asks is one of those connected.
+pub async fn a_survey_counts_this_machine_and_reads_a_clock_that_goes(probe: &Arc<dyn Probe>) {
+    let first = probe.survey().await.expect("it answers");
+    let second = probe.survey().await.expect("it answers");
+    if let (Some(earlier), Some(later)) = (first.clock, second.clock) {
+        assert!(
+            earlier.seconds() > 1_767_225_600 && later >= earlier,
+            "{earlier} {later}"
+        );
+    }
+    assert_eq!(first.clock.is_some(), second.clock.is_some());
+    assert!(first.machines.is_none_or(|machines| machines >= 1), "{first:?}");
 }
 
 /// Lower-case words, always the same.

@@ -102,6 +102,10 @@ impl MemoryMailer {
 
 #[async_trait]
 impl Mailer for MemoryMailer {
+    async fn check(&self) -> Result<String, SendMailError> {
+        Ok("memory is there".to_owned())
+    }
+
     async fn send(&self, mail: &RenderedMail) -> Result<String, SendMailError> {
         let subject = mail.subject.replace(char::is_control, " ");
         let at = OffsetDateTime::from_unix_timestamp(mail.date.seconds()).expect("a time");

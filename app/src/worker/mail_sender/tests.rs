@@ -308,6 +308,10 @@ async fn no_more_than_the_configured_number_is_under_way() {
     struct Counting(AtomicUsize, AtomicUsize);
     #[async_trait::async_trait]
     impl Mailer for Counting {
+        async fn check(&self) -> Result<String, SendMailError> {
+            Ok("well".to_owned())
+        }
+
         async fn send(&self, _: &RenderedMail) -> Result<String, SendMailError> {
             let now = self.0.fetch_add(1, Ordering::SeqCst) + 1;
             self.1.fetch_max(now, Ordering::SeqCst);
