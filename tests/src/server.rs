@@ -81,6 +81,11 @@ impl Setup {
         Self::of("worker").env("PLINTH_PUBLIC_URL", "http://127.0.0.1:8080")
     }
 
+    /// `plinth doctor`, for [`run`](Self::run).
+    pub fn doctor() -> Self {
+        Self::of("doctor")
+    }
+
     fn of(command: &'static str) -> Self {
         // The lowest cost that bcrypt has, and no limits: a test that is about either sets its own.
         let variables = [

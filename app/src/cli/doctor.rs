@@ -65,12 +65,10 @@ async fn examine(args: &DoctorArgs, config: &Config, output: &mut Output) -> std
         send_mail_to: args.send_mail_to.clone(),
     };
     let (format, colour) = (output.format(), output.style().colour);
-    let width = config
-        .files
-        .backends
-        .keys()
-        .map(|name| "files ".len() + name.chars().count());
-    let width = width.max().unwrap_or(0).max(NAME_WIDTH);
+    let backends = config.files.backends.keys().map(|name| "files ".len() + name.len());
+    let dangers = config.dangers();
+    let names = backends.chain(dangers.iter().map(|danger| danger.key.len()));
+    let width = names.chain([NAME_WIDTH]).max().unwrap_or(NAME_WIDTH);
     let quiet = output.is_quiet();
     // Each line is shown when it is known: some checks take a while.
     let mut told = Ok(());
@@ -163,4 +161,62 @@ fn summary(findings: &[Finding], counts: Counts, strict: bool, colour: bool) -> 
         in_words(took),
         parts.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(state: State, fix: Option<&str>) -> Finding {
+        Finding {
+            name: "mail".to_owned(),
+            state,
+            cause: "it is full".to_owned(),
+            fix: fix.map(str::to_owned),
+            took: Duration::from_millis(12),
+        }
+    }
+
+    #[test]
+    fn a_line_tells_state_name_time_and_cause_and_the_fix_stands_below_the_cause() {
+        let text = line(&finding(State::Fail, Some("make room")), NAME_WIDTH, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "  FAIL  mail              12 ms  it is full");
+        assert_eq!(lines[0].find("it is full"), lines[1].find('→'), "{text}");
+        assert!(lines[1].ends_with("→ make room"), "{text}");
+    }
+
+    #[test]
+    fn only_trouble_has_a_colour() {
+        let coloured = |state, code: &str| line(&finding(state, None), NAME_WIDTH, true).contains(code);
+        assert!(coloured(State::Fail, RED) && coloured(State::Warn, YELLOW));
+        assert!(!coloured(State::Ok, RED) && !coloured(State::Ok, YELLOW));
+        for state in [State::Ok, State::Warn, State::Fail, State::Skipped] {
+            assert!(!line(&finding(state, None), NAME_WIDTH, false).contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn failures_fail_and_warnings_only_strictly() {
+        let counts =
+            |states: &[State]| Counts::of(&states.iter().map(|state| finding(*state, None)).collect::<Vec<_>>());
+        for (states, well, strictly) in [
+            (&[State::Ok, State::Skipped][..], true, true),
+            (&[State::Ok, State::Warn], true, false),
+            (&[State::Warn, State::Fail], false, false),
+        ] {
+            let counts = counts(states);
+            assert_eq!(
+                (counts.is_well(false), counts.is_well(true)),
+                (well, strictly),
+                "{counts:?}"
+            );
+        }
+        let findings = [finding(State::Warn, Some("x"))];
+        let text = summary(&findings, Counts::of(&findings), true, false);
+        assert_eq!(
+            text,
+            "\n  1 checks in 12 ms: 1 warning; --strict counts warnings as failures\n"
+        );
+    }
 }

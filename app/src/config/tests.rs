@@ -353,3 +353,32 @@ fn a_missing_or_wrong_file_is_a_fault() {
         ["PLINTH_CONFIG: the file cannot be read: no such file"]
     );
 }
+
+#[test]
+fn it_is_known_where_each_secret_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "0123456789abcdef").unwrap();
+    let text = format!("master_key = \"{KEY}\"\n[ops]\ntoken_file = \"{}\"\n", file.display());
+    std::fs::write(folder.path().join("plinth.toml"), text).unwrap();
+    let variables = [
+        ("PLINTH_CONFIG", "plinth.toml"),
+        ("PLINTH_DATABASE_URL", "postgres://u:p@h/d"),
+    ];
+    let environment = Environment::of_map(variables, folder.path());
+    let secrets = load(&environment, None, &[]).unwrap().config.secrets;
+    let files: Vec<_> = secrets
+        .iter()
+        .map(|secret| (secret.key.as_str(), secret.file.clone()))
+        .collect();
+    let config = folder.path().join("plinth.toml");
+    assert_eq!(
+        files,
+        [
+            ("database.url", None),
+            ("master_key", Some(config)),
+            ("ops.token", Some(file))
+        ]
+    );
+    assert_eq!(secrets[0].origin, Origin::Variable("PLINTH_DATABASE_URL".to_owned()));
+}

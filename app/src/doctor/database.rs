@@ -5,7 +5,9 @@ use std::time::Duration;
 use domain::id::UserId;
 use migration::{MigrateError, Status};
 use ports::{BackendError, Begun, Clock, IdempotencyScope, IdempotencyStore, Probe};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use url::Url;
 
 use super::{Verdict, count, in_words, innermost};
 use crate::compose::look::{self, Connection, Tables};
@@ -20,6 +22,8 @@ const SLOW_READ: Duration = Duration::from_millis(20);
 const SLOW_WRITE: Duration = Duration::from_millis(250);
 /// Leases compare times of nodes; within this nobody notices.
 const SKEW: Duration = Duration::from_secs(1);
+/// A server that is there takes a connection at once.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Reads whose middle one is told: the first also pays for preparing the statement.
 const READS: usize = 5;
 
@@ -34,7 +38,7 @@ pub(super) async fn connect(config: &Config) -> (Verdict, Option<Connection>) {
     }
     match Connection::open(config).await {
         Ok(connection) => (Verdict::ok(engine(config)), Some(connection)),
-        Err(error) => (unreachable(config, &error), None),
+        Err(error) => (unreachable(config, &error).await, None),
     }
 }
 
@@ -45,13 +49,14 @@ fn engine(config: &Config) -> String {
     }
 }
 
-fn unreachable(config: &Config, error: &ComposeError) -> Verdict {
+async fn unreachable(config: &Config, error: &ComposeError) -> Verdict {
     let obstacle = match error {
         ComposeError::Connect(error) => error.obstacle(),
         _ => Obstacle::Other,
     };
     let said = if innermost(error).starts_with("pool timed out") {
-        format!("no answer within {}", in_words(config.database.acquire_timeout))
+        // The pool tries again until its time is up and does not say what it met.
+        met(config.database.url.expose(), config.database.acquire_timeout).await
     } else {
         innermost(error)
     };
@@ -77,6 +82,24 @@ fn unreachable(config: &Config, error: &ComposeError) -> Verdict {
         (Obstacle::Other, _) => "correct database.url, or what the server says is wrong with it".to_owned(),
     };
     Verdict::fail(cause, fix)
+}
+
+/// What somebody meets who connects to that server and says nothing.
+async fn met(url: &str, waited: Duration) -> String {
+    let silent = format!("no answer within {}", in_words(waited));
+    let url = Url::parse(url).ok();
+    let Some((host, port)) = url
+        .as_ref()
+        .and_then(|url| Some((url.host_str()?, url.port().unwrap_or(5432))))
+    else {
+        return silent;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match tokio::time::timeout(CONNECT, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => format!("it takes the connection and gives {silent}"),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => silent,
+    }
 }
 
 /// Whether the schema is there, whole, and serves this version.

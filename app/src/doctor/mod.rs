@@ -228,12 +228,16 @@ async fn schema(e: &mut Examination<'_>, connection: Option<&Connection>) -> Opt
 
 async fn data(e: &mut Examination<'_>, config: &Config, tables: Option<&Tables>, toolkit: &Toolkit) {
     let Some(tables) = tables else {
-        return e.skip("rows", "it needs the schema").await;
+        return e.skip("database rows", "it needs the schema").await;
     };
-    e.judge("rows", database::rows(&*tables.idempotency, &*tables.probe, toolkit))
-        .await;
+    e.judge(
+        "database rows",
+        database::rows(&*tables.idempotency, &*tables.probe, toolkit),
+    )
+    .await;
     if config.database.url.is_postgres() {
-        e.judge("clock", database::clock(&*tables.probe, &*toolkit.clock)).await;
+        e.judge("database clock", database::clock(&*tables.probe, &*toolkit.clock))
+            .await;
     }
 }
 
@@ -385,7 +389,12 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let said = cause.to_string();
+    // The line of the server's own source, which its driver adds.
+    match said.rsplit_once(" at line ") {
+        Some((said, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => said.to_owned(),
+        _ => said,
+    }
 }
 
 /// A text in one line, and harmless to a terminal: servers and file names have a say in it.
