@@ -3,6 +3,7 @@
 mod bad_requests;
 mod bad_uploads;
 mod clients;
+mod doctor;
 mod enumeration;
 mod figures;
 mod flow_files;
