@@ -15,12 +15,12 @@ pub enum Message {
     },
     /// Time went on.
     Tick(u64),
-    /// The server answered.
+    /// Figures came.
     Stats {
         /// When.
         at: u64,
-        /// How long it took.
-        took_ms: u64,
+        /// How they came.
+        way: Way,
         /// The figures.
         body: Box<StatsBody>,
     },
@@ -39,6 +39,16 @@ pub enum Message {
     Resized,
     /// The recording that is played is at its end.
     Ended,
+}
+
+/// How figures come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// The server sends them by itself.
+    Stream,
+    /// The server, an older one, has no stream and is asked each time.
+    Asked,
 }
 
 impl Message {

@@ -20,7 +20,7 @@ mod update;
 mod view;
 pub mod warning;
 
-pub use event::{Key, Message};
+pub use event::{Key, Message, Way};
 pub use model::{Model, Profile};
 pub use run::{Options, TopError, once, overview, run};
 pub use update::{Effect, update};

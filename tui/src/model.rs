@@ -1,5 +1,6 @@
 //! What the dashboard knows and shows, without a word about terminals.
 use crate::data::Data;
+use crate::event::Way;
 use crate::table;
 use crate::warning::{Warning, warnings};
 
@@ -71,8 +72,8 @@ pub enum Link {
     Waiting,
     /// It answered.
     Live {
-        /// How long the last answer took, in milliseconds.
-        took_ms: u64,
+        /// How its figures come.
+        way: Way,
     },
     /// It does not answer.
     Lost {

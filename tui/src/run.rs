@@ -5,7 +5,7 @@ use std::time::Duration;
 use openapi::{ClientError, OpsClient, StatsBody};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::event::Message;
+use crate::event::{Message, Way};
 use crate::model::{Model, Profile};
 use crate::record::{self, RecordError, Recorder};
 use crate::source::{self, Order, Stopwatch};
@@ -106,7 +106,7 @@ pub async fn overview(options: &Options) -> Result<String, TopError> {
             &mut model,
             Message::Stats {
                 at: watch.millis(),
-                took_ms: 0,
+                way: Way::Asked,
                 body: Box::new(body),
             },
         );
@@ -154,8 +154,8 @@ fn feed(
                     interval_ms: INTERVAL_MS,
                 };
                 if messages.send(opened).await.is_ok() {
-                    let poll = source::poll(client, INTERVAL_MS, watch, messages.clone(), told);
-                    tokio::join!(poll, source::tick(watch, messages));
+                    let follow = source::follow(client, INTERVAL_MS, watch, messages.clone(), told);
+                    tokio::join!(follow, source::tick(watch, messages));
                 }
             }
             (None, None) => {}

@@ -1,11 +1,11 @@
-//! Where messages come from: a server that is asked again and again, or a recording; and the passing of time.
+//! Where messages come from: a server that is followed, or a recording; and the passing of time.
 use std::time::Duration;
 
-use openapi::{ClientError, OpsClient};
+use openapi::{ClientError, OpsClient, StatsBody};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::event::Message;
+use crate::event::{Message, Way};
 
 /// How often time passes for the picture, so that ages grow before the eye.
 const TICK: Duration = Duration::from_millis(500);
@@ -53,68 +53,143 @@ pub async fn tick(watch: Stopwatch, messages: Sender<Message>) {
     }
 }
 
-/// Reads the server's figures again and again, until nobody listens.
-pub async fn poll(
+/// Follows the server's figures, until nobody listens: by its stream, or by asking where a server has none.
+pub async fn follow(
     client: OpsClient,
-    mut interval_ms: u64,
+    interval_ms: u64,
     watch: Stopwatch,
     messages: Sender<Message>,
-    mut orders: Receiver<Order>,
+    orders: Receiver<Order>,
 ) {
-    let mut failures = 0_u32;
-    loop {
-        let asked = Instant::now();
-        let answer = client.stats().await;
-        failures = if answer.is_ok() { 0 } else { failures.saturating_add(1) };
-        let retry_ms = retry_ms(failures, interval_ms);
-        if messages.send(message(answer, asked, retry_ms, watch)).await.is_err() {
-            return;
-        }
-        // The interval is from question to question, so that a slow answer does not slow the pace.
-        let mut next = if failures == 0 {
-            asked + Duration::from_millis(interval_ms)
-        } else {
-            Instant::now() + Duration::from_millis(retry_ms)
-        };
+    let source = Source {
+        client,
+        interval_ms,
+        watch,
+        messages,
+        orders,
+        failures: 0,
+    };
+    // It ends with the channel, and with that only.
+    let _ = source.run().await;
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+/// Why one way of following ended.
+enum End {
+    /// The server is to be asked for its stream anew.
+    Anew,
+    /// It has no stream.
+    NoStream,
+    /// It went, for this reason.
+    Lost(String),
+}
+
+struct Source {
+    client: OpsClient,
+    interval_ms: u64,
+    watch: Stopwatch,
+    messages: Sender<Message>,
+    orders: Receiver<Order>,
+    /// How many times in a row the server did not answer.
+    failures: u32,
+}
+
+impl Source {
+    async fn run(mut self) -> Result<(), Closed> {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(next) => break,
-                order = orders.recv() => match order {
-                    Some(Order::Refresh) => break,
-                    Some(Order::Interval(millis)) => {
-                        interval_ms = millis;
-                        if failures == 0 {
-                            next = asked + Duration::from_millis(millis);
-                        }
-                    }
-                    None => return,
-                },
+            let end = match self.stream().await? {
+                End::NoStream => self.ask().await?,
+                end => end,
+            };
+            if let End::Lost(reason) = end {
+                self.lose(reason).await?;
             }
         }
     }
-}
 
-fn message(
-    answer: Result<openapi::StatsBody, ClientError>,
-    asked: Instant,
-    retry_ms: u64,
-    watch: Stopwatch,
-) -> Message {
-    let at = watch.millis();
-    match answer {
-        Ok(body) => {
-            let took_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Message::Stats {
-                at,
-                took_ms,
-                body: Box::new(body),
+    /// Takes what the server sends by itself. Another pace, and figures at once, are had by asking for the stream anew.
+    async fn stream(&mut self) -> Result<End, Closed> {
+        let mut stream = tokio::select! {
+            stream = self.client.watch(Duration::from_millis(self.interval_ms)) => match stream {
+                Ok(stream) => stream,
+                Err(ClientError::Status(404)) => return Ok(End::NoStream),
+                Err(error) => return Ok(End::Lost(error.to_string())),
+            },
+            order = self.orders.recv() => return self.obey(order).map(|()| End::Anew),
+        };
+        loop {
+            tokio::select! {
+                next = stream.next() => match next {
+                    Ok(Some(body)) => self.tell(Way::Stream, body).await?,
+                    Ok(None) => return Ok(End::Lost("it ended the stream, as a server that shuts down does".to_owned())),
+                    Err(ClientError::Slow) => return Ok(End::Lost("nothing came for too long".to_owned())),
+                    Err(error) => return Ok(End::Lost(error.to_string())),
+                },
+                order = self.orders.recv() => return self.obey(order).map(|()| End::Anew),
             }
         }
-        Err(error) => Message::Lost {
-            at,
-            reason: error.to_string(),
-            retry_ms,
-        },
+    }
+
+    /// Asks again and again, until there is no answer: what comes back then may have a stream.
+    async fn ask(&mut self) -> Result<End, Closed> {
+        loop {
+            let asked = Instant::now();
+            match self.client.stats().await {
+                Ok(body) => self.tell(Way::Asked, body).await?,
+                Err(error) => return Ok(End::Lost(error.to_string())),
+            }
+            loop {
+                // The interval is from question to question, so that a slow answer does not slow the pace.
+                let next = asked + Duration::from_millis(self.interval_ms);
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => break,
+                    order = self.orders.recv() => {
+                        self.obey(order)?;
+                        if order == Some(Order::Refresh) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, way: Way, body: StatsBody) -> Result<(), Closed> {
+        self.failures = 0;
+        let (at, body) = (self.watch.millis(), Box::new(body));
+        self.send(Message::Stats { at, way, body }).await
+    }
+
+    /// Tells that the server went, and waits until it is worth asking again.
+    async fn lose(&mut self, reason: String) -> Result<(), Closed> {
+        self.failures = self.failures.saturating_add(1);
+        let (at, retry_ms) = (self.watch.millis(), retry_ms(self.failures, self.interval_ms));
+        self.send(Message::Lost { at, reason, retry_ms }).await?;
+        let next = Instant::now() + Duration::from_millis(retry_ms);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => return Ok(()),
+                order = self.orders.recv() => {
+                    self.obey(order)?;
+                    if order == Some(Order::Refresh) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Option<Order>) -> Result<(), Closed> {
+        if let Order::Interval(millis) = order.ok_or(Closed)? {
+            self.interval_ms = millis;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Closed> {
+        self.messages.send(message).await.map_err(|_| Closed)
     }
 }
 

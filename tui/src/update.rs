@@ -33,9 +33,9 @@ pub fn update(model: &mut Model, message: Message) -> Effect {
             model.interval_ms = interval_ms;
         }
         Message::Tick(_) => {}
-        Message::Stats { at, took_ms, body } => {
+        Message::Stats { at, way, body } => {
             model.live.take(at, *body);
-            model.link = Link::Live { took_ms };
+            model.link = Link::Live { way };
             clamp_row(model);
         }
         Message::Lost { at, reason, retry_ms } => {

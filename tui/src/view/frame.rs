@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::text::{left, right, row, split};
 use super::{faint, severity_style, strong};
+use crate::event::Way;
 use crate::format::{seconds, short, span};
 use crate::happening::state_severity;
 use crate::keymap::{BINDINGS, Binding, FILTER_BINDINGS, Place};
@@ -63,6 +64,7 @@ fn age(model: &Model) -> Line<'static> {
         (Link::Ended, _) => ("recording".to_owned(), Style::new()),
         (Link::Lost { .. }, Some(age)) => (format!("{age} old"), severity_style(Severity::Severe)),
         (_, Some(age)) if model.is_old() => (format!("{age} old"), severity_style(Severity::Warn)),
+        (Link::Live { way: Way::Asked }, Some(age)) => (format!("{age} ago, asked every {every}"), Style::new()),
         (_, Some(age)) => (format!("{age} ago, every {every}"), Style::new()),
         (_, None) => ("no figures yet".to_owned(), faint()),
     };

@@ -1,7 +1,7 @@
 //! Stories told in messages, from which every picture and every judgement is made.
 use openapi::StatsBody;
 use serde_json::{Value, json};
-use tui::{Message, Model, Profile, update};
+use tui::{Message, Model, Profile, Way, update};
 
 /// All that a terminal can show.
 pub(crate) const RICH: Profile = Profile {
@@ -10,7 +10,7 @@ pub(crate) const RICH: Profile = Profile {
 };
 
 /// How long a process has run when the stories begin, in seconds.
-const UPTIME: u64 = 11_520;
+pub(crate) const UPTIME: u64 = 11_520;
 
 /// A sum of a figure that goes up and down between `least` and `most`, after so many steps.
 fn summed(step: u64, least: u64, most: u64) -> u64 {
@@ -99,7 +99,7 @@ pub(crate) fn body(figures: Value) -> Box<StatsBody> {
 pub(crate) fn stats(at: u64, figures: Value) -> Message {
     Message::Stats {
         at,
-        took_ms: 2,
+        way: Way::Stream,
         body: body(figures),
     }
 }
