@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use openapi::StatsBody;
 
 use crate::happening::{Happening, What, changes};
-use crate::rates::Rates;
+use crate::rates::{self, OperationRates, Rates, RouteRates};
+use crate::warning::{WINDOW_MS, Warning, warnings};
 
 /// How many points are kept: ten minutes at one a second, and more columns than a terminal has.
 const MOST_POINTS: usize = 600;
@@ -46,6 +47,12 @@ pub struct Gauges {
     pub hashings: usize,
     /// The age of the revocation feed in milliseconds.
     pub revocations_age: Option<u64>,
+    /// Requests whose answer has not begun.
+    pub in_flight: u64,
+    /// Live event streams.
+    pub streams: u64,
+    /// Messages given up.
+    pub dead: u64,
 }
 
 impl Gauges {
@@ -64,6 +71,9 @@ impl Gauges {
             oldest_due: stats.mail.oldest_due_seconds,
             hashings: stats.passwords.waiting + stats.passwords.running,
             revocations_age: stats.revocations_age_ms,
+            in_flight: stats.http.in_flight,
+            streams: stats.http.streams,
+            dead: stats.mail.dead,
         }
     }
 
@@ -87,6 +97,16 @@ pub struct Data {
     pub points: VecDeque<Point>,
     /// What changed, newest first.
     pub happenings: VecDeque<Happening>,
+    /// The rates of the last seconds; none without an earlier reading of the same process.
+    pub lately: Option<Rates>,
+    /// What came to each route in these seconds.
+    pub routes: Vec<RouteRates>,
+    /// What came to each operation of each backend in these seconds.
+    pub operations: Vec<OperationRates>,
+    /// What somebody should look at, worst first.
+    pub warnings: Vec<Warning>,
+    /// The readings of these seconds before the newest, oldest first.
+    earlier: VecDeque<(u64, StatsBody)>,
 }
 
 impl Data {
@@ -127,8 +147,35 @@ impl Data {
             gauges: Some(Gauges::of(&stats)),
             rates,
         });
+        self.remember(at, before, &stats);
         self.at = at;
         self.latest = Some(stats);
+        self.warnings = warnings(self);
+    }
+
+    /// Judges the newest reading against one that is some seconds older: in a single interval there may be few calls, and a
+    /// table that is ordered by them would not stand still.
+    fn remember(&mut self, at: u64, before: Option<StatsBody>, stats: &StatsBody) {
+        self.earlier.extend(before.map(|before| (self.at, before)));
+        if self
+            .earlier
+            .back()
+            .is_some_and(|(_, before)| !rates::is_same(before, stats))
+        {
+            self.earlier.clear();
+        }
+        let from = at.saturating_sub(WINDOW_MS);
+        while self.earlier.len() > 1 && self.earlier.front().is_some_and(|(at, _)| *at < from) {
+            self.earlier.pop_front();
+        }
+        let Some((then, before)) = self.earlier.front() else {
+            (self.lately, self.routes, self.operations) = (None, Vec::new(), Vec::new());
+            return;
+        };
+        let millis = at.saturating_sub(*then);
+        self.lately = Rates::between(before, stats, millis);
+        self.routes = rates::routes(before, stats, millis);
+        self.operations = rates::operations(before, stats, millis);
     }
 
     /// Takes the news that there was no answer.
@@ -181,6 +228,14 @@ impl Data {
         self.points
             .iter()
             .map(|point| point.rates.as_ref().map(&read))
+            .collect()
+    }
+
+    /// The history of a figure that there may be none of; gaps where there is none.
+    pub fn rate_of(&self, read: impl Fn(&Rates) -> Option<f64>) -> Vec<Option<f64>> {
+        self.points
+            .iter()
+            .map(|point| point.rates.as_ref().and_then(&read))
             .collect()
     }
 

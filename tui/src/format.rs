@@ -1,7 +1,13 @@
 //! Numbers for eyes: short, with their unit, and never more digits than are meant.
 
-/// Thousands apart: `1,204`.
+/// From this on nobody reads the last digits, and columns have no room for them.
+const LARGE: u64 = 10_000_000;
+
+/// Thousands apart, `1,204`; what is very large in short, `12.3M`.
 pub fn count(number: u64) -> String {
+    if number >= LARGE {
+        return large(number);
+    }
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -11,6 +17,31 @@ pub fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+fn large(number: u64) -> String {
+    let mut value = number as f64 / 1e6;
+    for unit in ["M", "G", "T", "P"] {
+        if value < 999.95 {
+            return format!("{value:.1}{unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1}E")
+}
+
+/// Bytes: `512 B`, `8.4 KiB`, `84 MiB`, `1.2 GiB`.
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    let digits = usize::from(unit != "B" && value < 9.95);
+    format!("{value:.digits$} {unit}")
 }
 
 /// A number that may be a fraction: one decimal below 10, else none.
@@ -66,14 +97,28 @@ pub fn seconds(seconds: u64) -> String {
     }
 }
 
-/// How long a call took: `0.62 ms`, `9.4 ms`, `231 ms`, `1.2 s`.
+/// How long a call took, never more than six letters below some hours: `28 µs`, `9.4 ms`, `231 ms`, `1.2 s`, `2m10s`.
 pub fn latency(millis: f64) -> String {
-    match millis {
-        value if value < 1.0 => format!("{value:.2} ms"),
-        value if value < 10.0 => format!("{value:.1} ms"),
-        value if value < 1000.0 => format!("{value:.0} ms"),
-        value => format!("{:.1} s", value / 1000.0),
+    let micros = millis * 1000.0;
+    if micros < 0.5 {
+        "0 ms".to_owned()
+    } else if micros < 999.5 {
+        format!("{micros:.0} µs")
+    } else if millis < 9.95 {
+        format!("{millis:.1} ms")
+    } else if millis < 999.5 {
+        format!("{millis:.0} ms")
+    } else if millis < 59_950.0 {
+        format!("{:.1} s", millis / 1000.0)
+    } else {
+        // A cast from a float saturates, which is all that an absurd figure deserves.
+        span(millis as u64)
     }
+}
+
+/// The same where it may be that nothing was called.
+pub fn latency_of(millis: Option<f64>) -> String {
+    millis.map_or_else(|| "-".to_owned(), latency)
 }
 
 /// An id with its middle left out, as long as it can still be told apart: `0199a1b2…c3d4`.
@@ -97,8 +142,30 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let counts = [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")];
-        assert!(counts.iter().all(|(value, text)| count(*value) == *text));
+        let counts = [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+            (12_345_678, "12.3M"),
+            (999_949_999, "999.9M"),
+            (999_999_999, "1.0G"),
+            (u64::MAX, "18.4E"),
+        ];
+        for (value, text) in counts {
+            assert_eq!(count(value), text);
+        }
+        let sizes = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 KiB"),
+            (88_080_384, "84 MiB"),
+            (1_288_490_189, "1.2 GiB"),
+            (u64::MAX, "16 EiB"),
+        ];
+        for (value, text) in sizes {
+            assert_eq!(bytes(value), text);
+        }
         let numbers = [
             (0.0, "0"),
             (0.04, "0.0"),
@@ -125,9 +192,22 @@ mod tests {
         ];
         assert!(spans.iter().all(|(value, text)| span(*value) == *text));
         assert_eq!((seconds(4), seconds(130)), ("4 s".into(), "2m10s".into()));
+        let latencies = [
+            (0.0, "0 ms"),
+            (0.028, "28 µs"),
+            (0.624, "624 µs"),
+            (0.9996, "1.0 ms"),
+            (9.4, "9.4 ms"),
+            (231.4, "231 ms"),
+            (1_240.0, "1.2 s"),
+            (130_000.0, "2m10s"),
+        ];
+        for (value, text) in latencies {
+            assert_eq!(latency(value), text);
+        }
         assert_eq!(
-            (latency(0.624), latency(231.4), latency(1240.0)),
-            ("0.62 ms".into(), "231 ms".into(), "1.2 s".into())
+            (latency_of(None), latency(f64::INFINITY).len() < 24),
+            ("-".into(), true)
         );
     }
 

@@ -2,7 +2,7 @@
 use crate::data::Data;
 use crate::event::Way;
 use crate::table;
-use crate::warning::{Warning, warnings};
+use crate::warning::Warning;
 
 /// The intervals between two readings that can be chosen, in milliseconds.
 pub const INTERVALS: &[u64] = &[250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
@@ -47,7 +47,7 @@ impl Screen {
 
     /// Whether it has a table, which can be filtered and sorted.
     pub const fn has_table(self) -> bool {
-        matches!(self, Self::Pool | Self::Events)
+        matches!(self, Self::Overview | Self::Pool | Self::Events)
     }
 
     /// The one so many places on, around the end.
@@ -97,7 +97,7 @@ pub struct Choice {
     pub column: usize,
     /// Whether the greatest comes first.
     pub descending: bool,
-    /// The chosen row, or on the overview the chosen warning.
+    /// The chosen row. On the overview the warnings are chosen first, and the rows after them.
     pub row: usize,
 }
 
@@ -132,7 +132,12 @@ impl Model {
     /// Nothing known yet.
     pub fn new(profile: Profile) -> Self {
         let mut choices: [Choice; 4] = Default::default();
-        // Whoever is furthest behind comes first.
+        // What is asked for most comes first, and whoever is furthest behind.
+        choices[Screen::Overview.index()] = Choice {
+            column: table::REQUESTS,
+            descending: true,
+            ..Choice::default()
+        };
         choices[Screen::Events.index()] = Choice {
             column: table::BEHIND,
             descending: true,
@@ -181,14 +186,14 @@ impl Model {
     }
 
     /// The warnings of what is shown.
-    pub fn warnings(&self) -> Vec<Warning> {
-        warnings(self.shown())
+    pub fn warnings(&self) -> &[Warning] {
+        &self.shown().warnings
     }
 
     /// How many things can be chosen on the screen that is shown.
     pub fn choosable(&self) -> usize {
         match self.screen {
-            Screen::Overview => self.warnings().len(),
+            Screen::Overview => self.warnings().len() + table::rows(self).len(),
             Screen::Pool | Screen::Events => table::rows(self).len(),
             Screen::Mail => 0,
         }

@@ -2,10 +2,11 @@
 use std::cmp::Ordering;
 
 use crate::data::Data;
-use crate::format::{count, latency, number, rate, span};
+use crate::format::{count, latency, number, percent, rate, span};
 use crate::happening::state_severity;
 use crate::model::{Model, Screen};
-use crate::warning::{Severity, lag_slope};
+use crate::rates::{OperationRates, RouteRates};
+use crate::warning::{FAILED_SHARE, Severity, lag_slope};
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +35,34 @@ const fn numbers(title: &'static str, width: u16) -> Column {
     }
 }
 
-const BACKENDS: &[Column] = &[
+const ROUTES: &[Column] = &[
+    text("Route", 0),
+    numbers("req/s", 7),
+    numbers("p50", 7),
+    numbers("p99", 7),
+    numbers("4xx", 7),
+    numbers("5xx", 7),
+];
+
+const OPERATIONS: &[Column] = &[
     text("Backend", 0),
-    text("Breaker", 10),
-    numbers("Calls", 9),
-    numbers("Mean", 8),
+    text("Call", 6),
+    text("Breaker", 9),
+    numbers("Rate", 9),
+    numbers("p50", 7),
+    numbers("p99", 7),
     numbers("Failed", 9),
     numbers("Refused", 9),
+];
+
+/// What the overview has room for of the operations, by the columns of their table.
+const TIMES: [usize; 4] = [0, 1, 4, 5];
+
+const TIMES_COLUMNS: &[Column] = &[
+    OPERATIONS[TIMES[0]],
+    OPERATIONS[TIMES[1]],
+    OPERATIONS[TIMES[2]],
+    OPERATIONS[TIMES[3]],
 ];
 
 const GROUPS: &[Column] = &[
@@ -53,6 +75,9 @@ const GROUPS: &[Column] = &[
 
 /// The column of [`Screen::Events`] that tells how far a group is behind.
 pub const BEHIND: usize = 1;
+
+/// The column of [`Screen::Overview`] that tells how often a route is asked for.
+pub const REQUESTS: usize = 1;
 
 /// A cell: what is shown, and what it is ordered by.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,18 +125,20 @@ pub struct Row {
 /// The columns of a screen; none where it has no table.
 pub fn columns(screen: Screen) -> &'static [Column] {
     match screen {
-        Screen::Pool => BACKENDS,
+        Screen::Overview => ROUTES,
+        Screen::Pool => OPERATIONS,
         Screen::Events => GROUPS,
-        Screen::Overview | Screen::Mail => &[],
+        Screen::Mail => &[],
     }
 }
 
 /// All rows of a screen, in the order of the server.
 pub fn all(data: &Data, screen: Screen) -> Vec<Row> {
     match screen {
-        Screen::Pool => backends(data),
+        Screen::Overview => data.routes.iter().map(route).collect(),
+        Screen::Pool => data.operations.iter().map(operation).collect(),
         Screen::Events => groups(data),
-        Screen::Overview | Screen::Mail => Vec::new(),
+        Screen::Mail => Vec::new(),
     }
 }
 
@@ -131,30 +158,59 @@ pub fn rows(model: &Model) -> Vec<Row> {
     rows
 }
 
-fn backends(data: &Data) -> Vec<Row> {
-    let Some(stats) = &data.latest else { return Vec::new() };
-    let rates = data.rates();
-    let row = |backend: &openapi::BackendStatsBody| {
-        let rates = rates.and_then(|rates| rates.backends.iter().find(|other| other.name == backend.name));
-        let failed = rates.map(|rates| rates.failures);
-        Row {
-            cells: vec![
-                Cell::text(&backend.name),
-                Cell::text(&backend.breaker),
-                Cell::number(rates.map(|rates| rates.calls), rate),
-                Cell::number(rates.and_then(|rates| rates.mean_ms), latency),
-                Cell::number(failed, rate),
-                Cell::number(Some(backend.refused as f64), |_| count(backend.refused)),
-            ],
-            severity: state_severity(&backend.breaker).max(if failed > Some(0.0) {
-                Severity::Warn
-            } else {
-                Severity::Fine
-            }),
-            history: Vec::new(),
-        }
+fn route(route: &RouteRates) -> Row {
+    let timed = &route.timed;
+    let severity = match route.failed {
+        Some(share) if share >= FAILED_SHARE => Severity::Severe,
+        Some(share) if share > 0.0 => Severity::Warn,
+        _ => Severity::Fine,
     };
-    stats.backends.iter().map(row).collect()
+    Row {
+        cells: vec![
+            Cell::text(&route.name),
+            Cell::number(Some(timed.per_second), number),
+            Cell::number(timed.p50_ms, latency),
+            Cell::number(timed.p99_ms, latency),
+            Cell::number(route.refused, percent),
+            Cell::number(route.failed, percent),
+        ],
+        severity,
+        history: Vec::new(),
+    }
+}
+
+fn operation(row: &OperationRates) -> Row {
+    let severity = if row.failures > 0.0 {
+        Severity::Warn
+    } else {
+        Severity::Fine
+    };
+    Row {
+        cells: vec![
+            Cell::text(&row.backend),
+            Cell::text(row.operation.as_deref().unwrap_or("all")),
+            Cell::text(&row.breaker),
+            Cell::number(Some(row.timed.per_second), rate),
+            Cell::number(row.timed.p50_ms, latency),
+            Cell::number(row.timed.p99_ms, latency),
+            Cell::number(Some(row.failures), rate),
+            Cell::number(Some(row.refused as f64), |_| count(row.refused)),
+        ],
+        severity: state_severity(&row.breaker).max(severity),
+        history: Vec::new(),
+    }
+}
+
+/// The operations in short, as the overview shows them.
+pub fn times(data: &Data) -> (&'static [Column], Vec<Row>) {
+    let short = |mut row: Row| {
+        row.cells = TIMES
+            .iter()
+            .filter_map(|index| row.cells.get(*index).cloned())
+            .collect();
+        row
+    };
+    (TIMES_COLUMNS, all(data, Screen::Pool).into_iter().map(short).collect())
 }
 
 fn groups(data: &Data) -> Vec<Row> {

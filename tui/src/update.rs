@@ -1,7 +1,7 @@
 //! What a message changes. Pure: the same messages make the same model, on any machine at any time.
 use crate::event::{Key, Message};
 use crate::keymap::{Action, action};
-use crate::model::{INTERVALS, Link, Model};
+use crate::model::{INTERVALS, Link, Model, Screen};
 use crate::table;
 
 /// The most letters of a filter.
@@ -34,8 +34,10 @@ pub fn update(model: &mut Model, message: Message) -> Effect {
         }
         Message::Tick(_) => {}
         Message::Stats { at, way, body } => {
+            let told = model.warnings().len();
             model.live.take(at, *body);
             model.link = Link::Live { way };
+            keep_row(model, told);
             clamp_row(model);
         }
         Message::Lost { at, reason, retry_ms } => {
@@ -74,7 +76,7 @@ fn press(model: &mut Model, key: Key) -> Effect {
         Action::Help => model.help = !model.help,
         Action::Show(screen) => model.screen = screen,
         Action::Next => model.screen = model.screen.step(1),
-        Action::Previous => model.screen = model.screen.step(crate::model::Screen::ALL.len() - 1),
+        Action::Previous => model.screen = model.screen.step(Screen::ALL.len() - 1),
         Action::Up => model.choice_mut().row = model.choice().row.saturating_sub(1),
         Action::Down => model.choice_mut().row += 1,
         Action::First => model.choice_mut().row = 0,
@@ -109,12 +111,12 @@ fn pace<'a>(model: &mut Model, choose: impl Fn(u64) -> Option<&'a u64>) -> Effec
 }
 
 fn open(model: &mut Model) {
-    let warnings = model.warnings();
-    if let Some(warning) = warnings
-        .get(model.choice().row)
-        .filter(|_| model.screen == crate::model::Screen::Overview)
+    let chosen = model.warnings().get(model.choice().row);
+    if let Some(screen) = chosen
+        .map(|warning| warning.screen)
+        .filter(|_| model.screen == Screen::Overview)
     {
-        model.screen = warning.screen;
+        model.screen = screen;
     }
 }
 
@@ -148,6 +150,16 @@ fn write(model: &mut Model, letter: char) {
     let filter = &mut model.choice_mut().filter;
     if filter.chars().count() < MOST_FILTER_LETTERS && !letter.is_control() {
         filter.push(letter);
+    }
+}
+
+/// The rows of the overview follow the warnings: whoever has chosen a row keeps it when warnings come and go. The first row
+/// of all is where nobody has chosen yet, and there a first warning takes its place.
+fn keep_row(model: &mut Model, told: usize) {
+    let now = model.warnings().len();
+    let row = &mut model.choices[Screen::Overview.index()].row;
+    if *row > 0 && *row >= told {
+        *row = *row - told + now;
     }
 }
 

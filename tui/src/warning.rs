@@ -1,10 +1,16 @@
 //! What somebody should look at, as plain sentences, worst first.
-use openapi::StatsBody;
+mod requests;
+mod work;
+
+use openapi::{ProcessStatsBody, StatsBody};
 
 use crate::data::Data;
-use crate::format::{count, latency, number, of, percent, rate, seconds, span};
+use crate::format::{latency, of, rate, span};
 use crate::happening::state_severity;
 use crate::model::Screen;
+use crate::rates::Rates;
+
+pub use work::lag_slope;
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -48,22 +54,43 @@ pub const MAIL_LATE: (u64, u64) = (60, 600);
 /// The feed is read several times a second; this old, a logout on another node is no longer felt within a second.
 pub const REVOCATIONS_STALE_MS: u64 = 2_000;
 
-/// The share of requests that may fail without a word.
-const FAILED_SHARE: f64 = 0.01;
+/// The time of a statement from which the server counts it as slow.
+pub const SLOW_STATEMENT_MS: f64 = 100.0;
+
+/// Statements this slow are felt by everybody.
+const SEVERE_STATEMENT_MS: f64 = 1_000.0;
+
+/// An event that takes this long from its commit to the streams is no longer live.
+pub const LATE_EVENT_MS: f64 = 1_000.0;
+
+/// An event that takes this long is behind a backlog.
+const SEVERE_EVENT_MS: f64 = 10_000.0;
+
+/// The share of the file descriptors above which a burst of connections reaches the limit.
+const NEAR_LIMIT: f64 = 0.8;
+
+/// The share of requests, statements or calls that may fail without a word.
+pub const FAILED_SHARE: f64 = 0.01;
 
 /// All warnings of the newest figures, worst first.
 pub fn warnings(data: &Data) -> Vec<Warning> {
     let Some(stats) = &data.latest else { return Vec::new() };
     let mut found = Vec::new();
     health(stats, &mut found);
-    failed_requests(data, &mut found);
+    requests::failed(data, &mut found);
     pool(data, stats, &mut found);
+    statements(data, stats, &mut found);
     hashing(data, stats, &mut found);
-    waiting(data, stats, &mut found);
+    requests::shed(data, &mut found);
+    work::waiting(data, stats, &mut found);
+    work::published(data, stats, &mut found);
     breakers(stats, &mut found);
-    lags(data, stats, &mut found);
-    failed_work(data, &mut found);
-    mail(stats, &mut found);
+    work::storage(data, &mut found);
+    work::lags(data, stats, &mut found);
+    work::failed(data, &mut found);
+    work::mail(stats, &mut found);
+    requests::tokens(data, &mut found);
+    requests::files(stats, &mut found);
     revocations(stats, &mut found);
     found.sort_by_key(|warning| std::cmp::Reverse(warning.severity));
     found
@@ -123,8 +150,13 @@ fn pool(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
         } else {
             String::new()
         };
+        let p99 = data.lately.as_ref().and_then(|rates| rates.statements.p99_ms);
+        let wait = p99.map_or_else(
+            || "requests wait".to_owned(),
+            |p99| format!("statements wait for one, p99 {}", latency(p99)),
+        );
         let text = format!(
-            "The pool is saturated: {} in use{since}; requests wait.",
+            "The pool is saturated: {} in use{since}; {wait}.",
             of(u64::from(max), "connection", "connections")
         );
         return warn(found, severity, Screen::Pool, text);
@@ -140,9 +172,41 @@ fn pool(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     }
 }
 
+/// A full pool is told with its own sentence, and makes them slow.
+fn statements(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
+    let Some(rates) = &data.lately else { return };
+    let is_full = stats.pool.max > 0 && stats.pool.open.saturating_sub(stats.pool.idle) >= stats.pool.max;
+    if let Some(p99) = rates
+        .statements
+        .p99_ms
+        .filter(|p99| *p99 >= SLOW_STATEMENT_MS && !is_full)
+    {
+        let severity = if p99 >= SEVERE_STATEMENT_MS {
+            Severity::Severe
+        } else {
+            Severity::Warn
+        };
+        let text = format!(
+            "Statements are slow: p99 {}, {} over 100 ms, though connections are free: the database itself is slow.",
+            latency(p99),
+            rate(rates.slow)
+        );
+        warn(found, severity, Screen::Pool, text);
+    }
+    let (failed, all) = (rates.statement_failures, rates.statements.per_second);
+    if failed > 0.0 && failed >= all * FAILED_SHARE {
+        let text = format!(
+            "Statements of the database fail, {} of {}: the server's log tells why.",
+            rate(failed),
+            rate(all)
+        );
+        warn(found, Severity::Severe, Screen::Pool, text);
+    }
+}
+
 fn hashing(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     let queue = &stats.passwords;
-    let shed = mean_rate(data, |rates| rates.shed);
+    let shed = lately(data, |rates| rates.shed);
     if shed > 0.0 {
         let text = format!(
             "Logins are refused, {} of late: {} of {} places in the hashing queue taken.",
@@ -157,123 +221,6 @@ fn hashing(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
             queue.waiting, queue.capacity
         );
         warn(found, Severity::Warn, Screen::Pool, text);
-    }
-}
-
-/// Events are always without a position for a moment; it counts when that is more than the sequencer does in 2 seconds.
-fn waiting(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
-    let waiting = stats.log.unsequenced;
-    let (since, readings) = data.held(|gauges| gauges.unsequenced > 0);
-    if readings < 3 || (waiting as f64) < 2.0 * mean_rate(data, |rates| rates.events) {
-        return;
-    }
-    let events = of(
-        waiting,
-        "committed event waits for its position",
-        "committed events wait for their positions",
-    );
-    let hint = if stats.workers.is_none() {
-        " This process has no workers: does one run elsewhere?"
-    } else {
-        ""
-    };
-    let severity = if since >= WINDOW_MS {
-        Severity::Severe
-    } else {
-        Severity::Warn
-    };
-    warn(
-        found,
-        severity,
-        Screen::Events,
-        format!("{events}, for {} so far.{hint}", span(since)),
-    );
-}
-
-fn lags(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
-    for lag in stats.log.lags.iter().filter(|lag| lag.events >= SMALL_LAG) {
-        let Some(slope) = lag_slope(data, &lag.group) else {
-            continue;
-        };
-        let (group, behind) = (&lag.group, count(lag.events));
-        if slope > 0.0 {
-            let text = format!(
-                "Group {group} is {behind} events behind and loses {} more a second.",
-                number(slope)
-            );
-            warn(found, Severity::Warn, Screen::Events, text);
-        } else if slope == 0.0 {
-            warn(
-                found,
-                Severity::Warn,
-                Screen::Events,
-                format!("Group {group} stands still, {behind} events behind."),
-            );
-        }
-    }
-}
-
-/// How many events a second a group falls behind, or catches up when below zero.
-pub fn lag_slope(data: &Data, group: &str) -> Option<f64> {
-    data.slope(WINDOW_MS, |gauges| gauges.lag(group).map(|events| events as f64))
-}
-
-fn failed_requests(data: &Data, found: &mut Vec<Warning>) {
-    let requests = mean_rate(data, |rates| rates.requests);
-    let failed = mean_rate(data, |rates| rates.by_class[4]);
-    if requests > 0.0 && failed / requests >= FAILED_SHARE {
-        let text = format!(
-            "{} of the requests fail with a 5xx status, {} of late.",
-            percent(failed / requests),
-            rate(failed)
-        );
-        warn(found, Severity::Severe, Screen::Overview, text);
-    }
-}
-
-fn failed_work(data: &Data, found: &mut Vec<Warning>) {
-    let handlings = mean_rate(data, |rates| rates.handler_failures);
-    if handlings > 0.0 {
-        warn(
-            found,
-            Severity::Warn,
-            Screen::Events,
-            format!("Handlings of events fail, {} of late.", rate(handlings)),
-        );
-    }
-    let attempts = mean_rate(data, |rates| rates.mail_failures);
-    if attempts > 0.0 {
-        warn(
-            found,
-            Severity::Warn,
-            Screen::Mail,
-            format!("Attempts to hand over mail fail, {} of late.", rate(attempts)),
-        );
-    }
-}
-
-fn mail(stats: &StatsBody, found: &mut Vec<Warning>) {
-    let (dead, oldest) = (stats.mail.dead, stats.mail.oldest_due_seconds);
-    if oldest >= MAIL_LATE.0 {
-        let severity = if oldest >= MAIL_LATE.1 {
-            Severity::Severe
-        } else {
-            Severity::Warn
-        };
-        let text = format!(
-            "Mail is late: the oldest due message has waited {}; {} in the queue.",
-            seconds(oldest),
-            count(stats.mail.queued)
-        );
-        warn(found, severity, Screen::Mail, text);
-    }
-    if dead > 0 {
-        warn(
-            found,
-            Severity::Warn,
-            Screen::Mail,
-            format!("{} given up.", of(dead, "message is", "messages are")),
-        );
     }
 }
 
@@ -303,15 +250,12 @@ fn revocations(stats: &StatsBody, found: &mut Vec<Warning>) {
     }
 }
 
-/// A rate's mean over the window; zero when nothing is known.
-fn mean_rate(data: &Data, read: impl Fn(&crate::rates::Rates) -> f64) -> f64 {
-    let values: Vec<f64> = data
-        .recent(WINDOW_MS)
-        .filter_map(|point| point.rates.as_ref().map(&read))
-        .collect();
-    if values.is_empty() {
-        0.0
-    } else {
-        values.iter().sum::<f64>() / values.len() as f64
-    }
+/// Whether a process has few file descriptors left.
+pub fn is_near_limit(process: &ProcessStatsBody) -> bool {
+    process.max_files > 0 && process.open_files as f64 >= process.max_files as f64 * NEAR_LIMIT
+}
+
+/// A rate of the last seconds; zero when nothing is known.
+fn lately(data: &Data, read: impl Fn(&Rates) -> f64) -> f64 {
+    data.lately.as_ref().map_or(0.0, read)
 }

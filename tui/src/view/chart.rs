@@ -1,7 +1,7 @@
 //! A history as bars: one column for a reading, the newest at the right.
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Style};
+use ratatui::style::Style;
 
 use super::{faint, severity_style};
 use crate::warning::Severity;
@@ -17,7 +17,7 @@ pub(super) struct Chart<'a> {
     pub(super) history: &'a [Option<f64>],
     /// Where a value becomes trouble; bars near it are drawn so.
     pub(super) limit: Option<f64>,
-    /// The least that the height stands for.
+    /// The least that the height stands for: where there is a measure of all, that.
     pub(super) floor: f64,
 }
 
@@ -26,11 +26,12 @@ impl Chart<'_> {
         let width = usize::from(area.width);
         let shown = &self.history[self.history.len().saturating_sub(width)..];
         let greatest = shown.iter().flatten().copied().fold(0.0, f64::max);
-        // Without a limit some air above the greatest, so that a steady figure is not a wall.
-        let full = self
-            .limit
-            .map_or(greatest * AIR, |limit| limit.max(greatest))
-            .max(self.floor);
+        // Some air above the greatest, so that a steady figure is not a wall; what fills its measure has none.
+        let full = if greatest <= self.floor {
+            self.floor
+        } else {
+            greatest * AIR
+        };
         let start = area.right() - u16::try_from(shown.len()).unwrap_or(area.width);
         for (x, value) in (start..).zip(shown) {
             self.bar(x, *value, full, area, buffer);
@@ -66,7 +67,7 @@ impl Chart<'_> {
         match self.limit.map(|limit| value / limit) {
             Some(share) if share >= 1.0 => severity_style(Severity::Severe),
             Some(share) if share >= 0.8 => severity_style(Severity::Warn),
-            _ => Style::new().fg(Color::Cyan),
+            _ => faint(),
         }
     }
 }

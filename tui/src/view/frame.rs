@@ -1,7 +1,7 @@
 //! The rows at the top and at the foot: who is looked at, how old that is, which screens and keys there are.
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::text::{left, right, row, split};
@@ -108,7 +108,6 @@ fn health(model: &Model) -> Line<'static> {
     let is_lost = matches!(model.link, Link::Lost { .. });
     let mark = match state_severity(&health.status) {
         _ if is_lost => severity_style(Severity::Severe),
-        Severity::Fine => Style::new().fg(Color::Green),
         severity => severity_style(severity),
     };
     let status = if is_lost {

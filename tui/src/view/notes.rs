@@ -71,7 +71,7 @@ fn warnings(model: &Model, area: Rect, buffer: &mut Buffer) -> Rect {
         return rest;
     }
     let most = if buffer.area.height >= TALL { 8 } else { 4 };
-    let chosen = (model.screen == Screen::Overview).then_some(model.choice().row);
+    let chosen = Some(model.choice().row).filter(|row| model.screen == Screen::Overview && *row < all.len());
     let lines =
         |index: usize, rows: usize| sentence(&all[index], chosen == Some(index) && all.len() > 1, area.width, rows);
     // Whole sentences where all of them have room; else more of them, and the chosen one whole.

@@ -9,8 +9,11 @@ use super::text::{fit, left, row, split};
 use super::{faint, severity_style, strong};
 use crate::format::span;
 use crate::model::Model;
-use crate::panel::Panel;
+use crate::panel::{Fact, Panel};
 use crate::warning::Severity;
+
+/// Letters between two facts.
+const GAP: usize = 2;
 
 /// The columns that a chart of a row has at most: more would pull the eye away from the words.
 const ROW_CHART: u16 = 40;
@@ -109,27 +112,70 @@ fn note(model: &Model, panel: &Panel, columns: usize) -> String {
     )
 }
 
-/// The headline and the facts, on as many lines as they need and at most so many.
+/// The headline and the facts beside and below it, at most so many lines. What has no room on its line stands on the next.
 fn facts(panel: &Panel, width: usize, most: usize) -> Vec<Line<'static>> {
-    let head = severity_style(panel.severity).patch(strong());
-    let mut lines = vec![Line::from(Span::styled(fit(&panel.head, width), head))];
-    for fact in &panel.facts {
-        let needed = fact.label.chars().count() + 1 + fact.value.chars().count();
-        let used = lines.last().map_or(0, Line::width);
-        if used + 3 + needed > width {
-            if lines.len() == most {
-                break;
-            }
-            lines.push(Line::default());
-        } else if let Some(line) = lines.last_mut() {
-            line.push_span(Span::raw("   "));
+    let head = Span::styled(fit(&panel.head, width), severity_style(panel.severity).patch(strong()));
+    let mut lines = vec![vec![vec![head]]];
+    let spans = |fact: &Fact| {
+        let label = if fact.label.is_empty() {
+            String::new()
+        } else {
+            format!("{} ", fact.label)
+        };
+        vec![
+            Span::styled(label, faint()),
+            Span::styled(fact.value.clone(), severity_style(fact.severity)),
+        ]
+    };
+    for (index, line) in panel.facts.iter().enumerate() {
+        if index > 0 {
+            lines.push(Vec::new());
         }
-        if let Some(line) = lines.last_mut() {
-            line.push_span(Span::styled(format!("{} ", fact.label), faint()));
-            line.push_span(Span::styled(fact.value.clone(), severity_style(fact.severity)));
+        for fact in line {
+            let needed: usize = lines
+                .last()
+                .map_or(0, |cells| cells.iter().map(|cell| width_of(cell) + GAP).sum());
+            let fact = spans(fact);
+            match lines.last_mut() {
+                Some(cells) if needed + width_of(&fact) <= width => cells.push(fact),
+                _ => lines.push(vec![fact]),
+            }
         }
     }
-    lines
+    lines.retain(|cells| !cells.is_empty());
+    lines.into_iter().take(most).map(|cells| set(cells, width)).collect()
+}
+
+fn width_of(cell: &[Span<'_>]) -> usize {
+    cell.iter().map(Span::width).sum()
+}
+
+/// Cells at thirds of the width where these have room, so that they stand below each other and do not move with every
+/// digit; else one after the other.
+fn set(cells: Vec<Vec<Span<'static>>>, width: usize) -> Line<'static> {
+    let third = width / 3;
+    let mut ends = 0_usize;
+    let mut starts = Vec::new();
+    for cell in &cells {
+        let start = if ends == 0 {
+            0
+        } else {
+            (ends + 1).next_multiple_of(third.max(1))
+        };
+        starts.push(start);
+        ends = start + width_of(cell);
+    }
+    let has_room = ends <= width;
+    let mut line = Line::default();
+    for (cell, start) in cells.into_iter().zip(starts) {
+        let used = line.width();
+        let gap = if has_room { start - used } else { GAP.min(used) };
+        line.push_span(Span::raw(" ".repeat(gap)));
+        for span in cell {
+            line.push_span(span);
+        }
+    }
+    line
 }
 
 /// Draws panels as rows and gives what is left.

@@ -2,7 +2,7 @@
 use super::profile::ascii;
 use crate::format::{seconds, short};
 use crate::model::{Model, Screen};
-use crate::panel::panels;
+use crate::panel::{Fact, panels};
 use crate::warning::Severity;
 
 /// The overview as text; empty before the first figures. Letters that could steer a terminal are taken out.
@@ -37,11 +37,7 @@ pub fn plain(model: &Model) -> String {
     let titles = panels.iter().map(|panel| panel.title.len()).max().unwrap_or(0);
     let heads = panels.iter().map(|panel| panel.head.chars().count()).max().unwrap_or(0);
     for panel in &panels {
-        let facts: Vec<String> = panel
-            .facts
-            .iter()
-            .map(|fact| format!("{} {}", fact.label, fact.value))
-            .collect();
+        let facts: Vec<String> = panel.facts.iter().flatten().map(Fact::text).collect();
         let line = format!("{:titles$}  {:heads$}  {}", panel.title, panel.head, facts.join("   "));
         lines.push(line.trim_end().to_owned());
     }

@@ -77,105 +77,109 @@ fn narrow(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     }
     let (_, rest) = split(rest, 1);
     if model.screen.has_table() {
-        rows(
-            model,
-            Rect {
-                x: rest.x + 1,
-                width: rest.width - 2,
-                ..rest
-            },
-            buffer,
-        );
+        rows(model, inset(rest), buffer);
     } else {
         happenings(model, rest, buffer);
     }
 }
 
-fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
-    let is_wide = area.width >= WIDE;
-    let height = (area.height * 13 / 20 / 2).clamp(5, 10) * 2;
-    let below = area.height.saturating_sub(height);
-    let (top, rest) = split(area, if below < LEAST_BOX { area.height } else { height });
-    if is_wide {
+/// Panels in a grid, what has no room in it as rows, and gives what is left: as much of the height as is given.
+fn top(model: &Model, panels: &[Panel], height: u16, area: Rect, buffer: &mut Buffer) -> Rect {
+    if area.width >= WIDE {
+        let (top, rest) = split(area, height * 2);
         grid(model, panels, 3, top, buffer);
-    } else {
-        grid(model, &panels[..panels.len().min(4)], 2, top, buffer);
+        return rest;
     }
+    let boxed = panels.len().min(4);
+    let (top, rest) = split(area, height * 2);
+    grid(model, &panels[..boxed], 2, top, buffer);
+    as_rows(&panels[boxed..], rest, buffer)
+}
+
+fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
+    let rest = top(model, panels, (area.height / 5).clamp(5, 9), area, buffer);
     if rest.height < LEAST_BOX {
-        return;
-    }
-    let half = Rect {
-        width: rest.width / 2,
-        ..rest
-    };
-    if is_wide {
-        let inside = padded("Backends", half, buffer);
-        backends(model, inside, buffer);
+        happenings(model, rest, buffer);
+    } else if area.width < WIDE {
+        // The newest of what happened has the last row, where a box of routes leaves one.
+        let (table, below) = split(rest, rest.height - u16::from(rest.height > LEAST_BOX + 1));
+        routes(model, table, buffer);
+        happenings(model, below, buffer);
     } else {
-        let inside = padded("Also", half, buffer);
-        let rest = as_rows(&panels[panels.len().min(4)..], inside, buffer);
-        backends(model, rest, buffer);
+        let left = Rect {
+            width: rest.width * 16 / 25,
+            ..rest
+        };
+        let right = Rect {
+            x: left.right(),
+            width: rest.width - left.width,
+            ..rest
+        };
+        routes(model, left, buffer);
+        let (columns, times) = table::times(model.shown());
+        let needed = u16::try_from(times.len()).unwrap_or(u16::MAX).saturating_add(3);
+        let (above, below) = split(right, needed.max(LEAST_BOX).min(right.height / 2));
+        if above.height >= LEAST_BOX {
+            let inside = padded("Storage and mail, last 10 s", String::new(), above, buffer);
+            let order = None;
+            Table {
+                columns,
+                rows: &times,
+                order,
+                chosen: None,
+                empty: NO_BACKENDS,
+            }
+            .draw(inside, buffer);
+        }
+        let inside = padded("What happened", String::new(), below, buffer);
+        happenings(model, inside, buffer);
     }
-    let half = Rect {
-        x: rest.x + half.width,
-        width: rest.width - half.width,
-        ..rest
-    };
-    let inside = padded("What happened", half, buffer);
-    happenings(model, inside, buffer);
 }
 
-fn padded(title: &'static str, area: Rect, buffer: &mut Buffer) -> Rect {
-    let title = Line::from(Span::styled(format!(" {title} "), strong()));
-    let inside = boxed(title, String::new(), Severity::Fine, area, buffer);
+fn routes(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let inside = padded("Routes, last 10 s", filter(model), area, buffer);
+    rows(model, inside, buffer);
+}
+
+fn inset(area: Rect) -> Rect {
     Rect {
-        x: inside.x + 1,
-        width: inside.width.saturating_sub(2),
-        ..inside
+        x: area.x + 1,
+        width: area.width.saturating_sub(2),
+        ..area
     }
 }
 
-const NO_BACKENDS: &str = "no backend stands behind a breaker";
+fn padded(title: &'static str, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
+    let title = Line::from(Span::styled(format!(" {title} "), strong()));
+    inset(boxed(title, note, Severity::Fine, area, buffer))
+}
 
-fn backends(model: &Model, area: Rect, buffer: &mut Buffer) {
-    let rows = table::all(model.shown(), Screen::Pool);
-    let columns = table::columns(Screen::Pool);
-    Table {
-        columns,
-        rows: &rows,
-        order: None,
-        chosen: None,
-        empty: NO_BACKENDS,
+const NO_BACKENDS: &str = "no backend was called yet";
+
+/// What the filter leaves, where there is one.
+fn filter(model: &Model) -> String {
+    let choice = model.choice();
+    if choice.filter.is_empty() {
+        return String::new();
     }
-    .draw(area, buffer);
+    let all = table::all(model.shown(), model.screen).len();
+    format!(" {} of {all} hold \"{}\" ", table::rows(model).len(), choice.filter)
 }
 
 fn with_table(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
-    let (top, rest) = split(area, (area.height / 2).max(6));
-    grid(model, panels, 3, top, buffer);
-    let choice = model.choice();
-    let all = table::all(model.shown(), model.screen).len();
+    let height = if area.width < WIDE {
+        5
+    } else {
+        (area.height / 4).clamp(5, 12)
+    };
+    let rest = top(model, panels, height, area, buffer);
     let title = if model.screen == Screen::Pool {
-        "Backends"
+        "Storage and mail, last 10 s"
     } else {
         "Groups"
     };
-    let filter = if choice.filter.is_empty() {
-        String::new()
-    } else {
-        format!(" {} of {all} hold \"{}\" ", table::rows(model).len(), choice.filter)
-    };
-    let title = Line::from(Span::styled(format!(" {title} "), strong()));
-    let inside = boxed(title, filter, Severity::Fine, rest, buffer);
-    rows(
-        model,
-        Rect {
-            x: inside.x + 1,
-            width: inside.width.saturating_sub(2),
-            ..inside
-        },
-        buffer,
-    );
+    let inside = padded(title, filter(model), rest, buffer);
+    rows(model, inside, buffer);
 }
 
 fn rows(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -183,21 +187,28 @@ fn rows(model: &Model, area: Rect, buffer: &mut Buffer) {
     let choice = model.choice();
     let empty = match model.screen {
         _ if !choice.filter.is_empty() => "no row holds that text; Esc drops the filter",
+        Screen::Overview => "nothing was asked for yet",
         Screen::Pool => NO_BACKENDS,
         _ => "no group follows the log yet",
     };
     let columns = table::columns(model.screen);
     let order = Some((choice.column, choice.descending));
+    let above = if model.screen == Screen::Overview {
+        model.warnings().len()
+    } else {
+        0
+    };
     Table {
         columns,
         rows: &rows,
         order,
-        chosen: Some(choice.row),
+        chosen: choice.row.checked_sub(above),
         empty,
     }
     .draw(area, buffer);
 }
 
 fn mail(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
-    grid(model, panels, 2, area, buffer);
+    let columns = if area.width < WIDE { 2 } else { 3 };
+    grid(model, panels, columns, area, buffer);
 }

@@ -5,7 +5,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::chart::Chart;
-use super::text::{fit, left, right, row, split};
+use super::text::{fit, left, right, row, split, wrap};
 use super::{faint, severity_style, strong};
 use crate::format::span;
 use crate::model::Model;
@@ -132,18 +132,29 @@ fn places(columns: &[Column], area: Rect) -> Vec<Rect> {
     columns[..shown].iter().map(place).collect()
 }
 
+/// Letters that the age of what happened needs.
+const AGE: usize = 9;
+
 /// Draws what happened, newest first.
 pub(super) fn happenings(model: &Model, area: Rect, buffer: &mut Buffer) {
-    for (index, happening) in (0..area.height).zip(&model.shown().happenings) {
-        let age = span(model.now.saturating_sub(happening.at));
-        let room = usize::from(area.width).saturating_sub(10);
-        let line = Line::from(vec![
-            Span::styled(format!("{age:>7}  "), faint()),
-            Span::styled(
-                fit(&happening.what.text(), room),
-                severity_style(happening.what.severity()),
-            ),
-        ]);
-        left(&line, row(area, index), buffer);
+    let room = usize::from(area.width).saturating_sub(AGE);
+    let mut rest = area;
+    for happening in &model.shown().happenings {
+        let mut age = format!("{:>7}  ", span(model.now.saturating_sub(happening.at)));
+        let parts = wrap(&happening.what.text(), room);
+        // Half a sentence says little.
+        if parts.len() > usize::from(rest.height) {
+            return;
+        }
+        for part in parts {
+            let style = severity_style(happening.what.severity());
+            let (line, below) = split(rest, 1);
+            left(
+                &Line::from(vec![Span::styled(age, faint()), Span::styled(part, style)]),
+                line,
+                buffer,
+            );
+            (rest, age) = (below, " ".repeat(AGE));
+        }
     }
 }

@@ -69,7 +69,7 @@ fn rows_are_filtered_and_sorted() {
 
 #[test]
 fn screens_without_a_table_have_no_filter() {
-    let mut model = after(RICH, live());
+    let mut model = after(RICH, live().into_iter().chain(keys("4")));
     press(&mut model, Key::Char('/'));
     assert!(!model.writing);
 }

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use tui::{Message, Model, Profile, view};
 
-use crate::scenes::{RICH, after, drowning, empty, healthy, keys, live, refused, stale, stats};
+use crate::scenes::{RICH, after, asked, drowning, empty, healthy, keys, live, refused, stale, stats};
 
 fn picture(model: &Model, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
@@ -70,6 +70,11 @@ fn empty_when_nobody_listens() {
 #[test]
 fn live_overview() {
     compare_sizes("live", live());
+}
+
+#[test]
+fn asked_overview() {
+    compare_sizes("asked", asked());
 }
 
 #[test]

@@ -24,42 +24,120 @@ fn wave(step: u64, least: u64, most: u64) -> u64 {
     least + (most - least) * height / 12
 }
 
+/// How many of a thousand fall into which bucket, counted from the one that is given.
+const SPREAD: [u64; 6] = [120, 480, 270, 100, 22, 8];
+
+/// The upper bounds of the buckets in microseconds.
+const BOUNDS: [u64; 16] = [
+    5, 25, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
+    60_000_000,
+];
+
+/// The times of so many calls, the fastest of which lie in the bucket with this number.
+fn times(count: u64, fastest: usize) -> Value {
+    both((count, fastest), (0, 0))
+}
+
+/// The times of two kinds of calls together.
+fn both(some: (u64, usize), others: (u64, usize)) -> Value {
+    let mut counts = [0_u64; BOUNDS.len() + 1];
+    for (count, fastest) in [some, others] {
+        for (index, part) in SPREAD.iter().enumerate() {
+            counts[(fastest + index).min(BOUNDS.len())] += count * part / 1_000;
+        }
+    }
+    let sum: u64 = counts
+        .iter()
+        .zip(BOUNDS)
+        .map(|(count, bound)| count * bound * 2 / 3)
+        .sum();
+    if counts.iter().all(|count| *count == 0) {
+        return json!({"bounds_micros": [], "counts": [], "sum_micros": 0});
+    }
+    json!({"bounds_micros": BOUNDS, "counts": counts, "sum_micros": sum})
+}
+
+/// A route with its answers by status, and where its fastest lie.
+fn route(method: &str, route: &str, statuses: &[(u16, u64)], fastest: usize) -> Value {
+    let all: u64 = statuses.iter().map(|(_, count)| count).sum();
+    let counted = statuses.iter().filter(|(_, count)| *count > 0);
+    let statuses: Vec<Value> = counted
+        .map(|(status, count)| json!({"status": status, "count": count}))
+        .collect();
+    json!({"method": method, "route": route, "statuses": statuses, "latency": times(all, fastest)})
+}
+
 /// The figures of a server in good health, so many seconds into the story.
 pub(crate) fn healthy(step: u64) -> Value {
     let requests = 1_204_000 + summed(step, 2_400, 4_900);
     let events = 340_000 + summed(step, 380, 640);
+    let share = |thousandths: u64| requests * thousandths / 1_000;
+    let in_use = wave(step, 2, 9);
+    let (stored, mails) = (88_000 + 31 * step, 5_200 + 3 * step);
     json!({
         "version": "0.1.0",
         "node": "019ab3c4-1111-7222-8333-944445555abc",
+        "at_ms": 1_767_225_600_000_u64 + 1_000 * step,
         "uptime_seconds": UPTIME + step,
         "health": {"status": "ready", "dependencies": [
             {"name": "database", "status": "ok"},
             {"name": "revocations", "status": "ok"},
             {"name": "files local", "status": "ok"},
         ]},
+        "process": {
+            "resident_bytes": 88_080_384 + 65_536 * wave(step, 0, 40), "virtual_bytes": 812_000_000,
+            "cpu_micros": 4_100_000_000_u64 + 1_000 * summed(step, 620, 940), "threads": 9,
+            "open_files": 80 + wave(step, 0, 12), "max_files": 1_024, "started_at_ms": 1_767_214_080_000_u64,
+        },
+        "runtime": {"workers": 2, "alive_tasks": 104 + wave(step, 0, 30), "queued_tasks": step % 2,
+            "busy_micros": 5_000_000_000_u64 + 1_000 * summed(step, 500, 820)},
         "http": {
             "requests": requests,
-            "by_class": [0, requests - requests / 200, 0, requests / 200, 0],
+            "by_class": [0, requests - share(5), 0, share(5), 0],
             "total_micros": requests * 1_900,
+            "in_flight": wave(step, 3, 14), "connections": 64, "streams": 3,
+            "latency": times(requests, 5),
+            "routes": [
+                route("POST", "/v1/events", &[(201, share(430))], 5),
+                route("GET", "/v1/me", &[(200, share(330)), (401, share(4))], 3),
+                route("GET", "/v1/files/{id}/content", &[(200, share(150)), (404, share(1))], 4),
+                route("GET", "/v1/auth/whoami", &[(200, share(60))], 2),
+                route("POST", "/v1/files", &[(201, share(20))], 8),
+                route("POST", "/v1/auth/login", &[(200, 6_000 + 6 * step), (401, 900 + step)], 10),
+                route("POST", "/v1/auth/register", &[(202, 800 + step / 8)], 10),
+                route("GET", "/v1/events/stream", &[(200, 3)], 5),
+                route("OTHER", "unmatched", &[(404, 14)], 2),
+            ],
         },
-        "pool": {"max": 15, "open": 12, "idle": 12 - wave(step, 2, 9), "utilisation": wave(step, 2, 9) as f64 / 15.0},
+        "pool": {"max": 15, "open": 12, "idle": 12 - in_use, "utilisation": in_use as f64 / 15.0,
+            "failures": 0, "slow": 2, "statements": times(3 * requests, 3)},
         "log": {"unsequenced": step % 3, "head": events, "lags": [
             {"group": "usage", "events": step % 4},
             {"group": "welcome", "events": 0},
             {"group": "webhooks", "events": 840 - 9 * step.min(90)},
-        ]},
+        ], "append": times(events, 5), "publish": times(events, 6)},
         "workers": {
             "sequenced": events, "handled": events * 2, "handler_failures": 3,
             "mails_sent": 5_120 + 3 * step, "mail_failures": 14,
         },
         "mail": {"queued": wave(step, 4, 18), "sending": 2, "dead": 0, "oldest_due_seconds": step % 5},
-        "passwords": {"waiting": 0, "capacity": 64, "running": 1 + step % 2, "shed": 12},
+        "passwords": {"waiting": 0, "capacity": 64, "running": 1 + step % 2, "shed": 12, "time": times(7_000 + 7 * step, 10)},
+        "tokens": {
+            "accepted": share(800),
+            "refused": [{"code": "token_expired", "count": share(3)}, {"code": "token_outdated", "count": share(1)}],
+            "time": times(share(804), 0),
+        },
         "revocations_age_ms": 120 + 37 * (step % 5),
         "backends": [
-            {"name": "files local", "breaker": "closed", "calls": 88_000 + 31 * step, "failures": 2, "refused": 0,
-             "total_micros": (88_000 + 31 * step) * 940},
-            {"name": "mail smtp", "breaker": "closed", "calls": 5_200 + 3 * step, "failures": 14, "refused": 0,
-             "total_micros": (5_200 + 3 * step) * 41_000},
+            {"name": "files local", "breaker": "closed", "calls": stored, "failures": 2, "refused": 0,
+             "total_micros": stored * 940, "operations": [
+                {"operation": "get", "failures": 0, "time": times(27 * step + 80_000, 4)},
+                {"operation": "put", "failures": 2, "time": times(4 * step + 8_000, 7)},
+             ]},
+            {"name": "mail", "breaker": "closed", "calls": mails, "failures": 14, "refused": 0,
+             "total_micros": mails * 41_000, "operations": [
+                {"operation": "send", "failures": 14, "time": times(mails, 8)},
+             ]},
         ],
     })
 }
@@ -68,26 +146,69 @@ pub(crate) fn healthy(step: u64) -> Value {
 pub(crate) fn saturated(step: u64) -> Value {
     let mut body = healthy(100 + step);
     let requests = body["http"]["requests"].as_u64().expect("a number");
-    let failed = 160 * step;
+    let (failed, shed) = (160 * step, 90 * step);
+    let stored = requests * 20 / 1_000;
     body["health"] = json!({"status": "degraded", "dependencies": [
         {"name": "database", "status": "ok"},
         {"name": "revocations", "status": "degraded",
          "reason": "the feed was last read 9 s ago; tokens will be refused when it stays so"},
         {"name": "files local", "status": "degraded", "reason": "its breaker is open after repeated failures"},
     ]});
-    body["http"]["by_class"] = json!([0, requests - requests / 200 - failed, 0, requests / 200, failed]);
-    body["http"]["total_micros"] = json!(requests * 1_900 + summed(step, 100, 240) * 400_000);
-    body["pool"] = json!({"max": 15, "open": 15, "idle": 3_u64.saturating_sub(step), "utilisation": 1.0});
+    body["process"]["open_files"] = json!(700 + 12 * step);
+    let http = &mut body["http"];
+    http["by_class"] = json!([
+        0,
+        requests - requests / 200 - failed - shed,
+        0,
+        requests / 200,
+        failed + shed
+    ]);
+    http["total_micros"] = json!(requests * 1_900 + summed(step, 100, 240) * 400_000);
+    http["in_flight"] = json!(120 + 40 * step);
+    http["connections"] = json!(620 + 12 * step);
+    http["latency"] = both((requests, 5), (900 * step, 11));
+    http["routes"][4] = route("POST", "/v1/files", &[(201, stored), (500, failed)], 9);
+    http["routes"][5] = route("POST", "/v1/auth/login", &[(200, 6_700), (401, 1_000), (503, shed)], 10);
+    body["pool"] = json!({"max": 15, "open": 15, "idle": 3_u64.saturating_sub(step), "utilisation": 1.0,
+        "failures": 0, "slow": 2 + 400 * step, "statements": both((3 * requests, 3), (2_000 * step, 10))});
     body["log"]["unsequenced"] = json!(400 * step);
     body["log"]["head"] = json!(400_000 + 20 * step);
     body["log"]["lags"][1]["events"] = json!(37 * step);
+    body["log"]["publish"] = both((400_000, 6), (20 * step, 13));
     body["workers"]["handler_failures"] = json!(3 + step / 2);
     body["mail"] = json!({"queued": 60 + 12 * step, "sending": 4, "dead": step / 10, "oldest_due_seconds": 60 + step});
-    body["passwords"] = json!({"waiting": 64, "capacity": 64, "running": 2, "shed": 12 + 7 * step});
+    body["passwords"]["waiting"] = json!(64);
+    body["passwords"]["running"] = json!(2);
+    body["passwords"]["shed"] = json!(12 + 7 * step);
+    body["tokens"]["refused"][0]["count"] = json!(requests * 3 / 1_000 + 1_900 * step);
     body["revocations_age_ms"] = json!(2_000 + 300 * step);
     body["backends"][0]["breaker"] = json!("open");
     body["backends"][0]["refused"] = json!(11 * step);
     body
+}
+
+/// What a server of an older version tells of the same: neither routes nor distributions.
+pub(crate) fn older(mut figures: Value) -> Value {
+    for part in ["at_ms", "process", "runtime", "tokens"] {
+        figures.as_object_mut().expect("an object").remove(part);
+    }
+    for (part, names) in [
+        (
+            "http",
+            &["in_flight", "connections", "streams", "latency", "routes"][..],
+        ),
+        ("pool", &["failures", "slow", "statements"]),
+        ("log", &["append", "publish"]),
+        ("passwords", &["time"]),
+    ] {
+        for name in names {
+            figures[part].as_object_mut().expect("an object").remove(*name);
+        }
+    }
+    for backend in figures["backends"].as_array_mut().expect("a list") {
+        backend.as_object_mut().expect("an object").remove("operations");
+    }
+    figures
 }
 
 /// The figures as the client reads them.
@@ -137,6 +258,16 @@ pub(crate) fn live() -> Vec<Message> {
         .chain(answers)
         .chain([Message::Tick(89_400)])
         .collect()
+}
+
+/// A minute and a half of a healthy server of an older version.
+pub(crate) fn asked() -> Vec<Message> {
+    let answers = (0..90).map(|step| Message::Stats {
+        at: step * 1_000,
+        way: Way::Asked,
+        body: body(older(healthy(step))),
+    });
+    std::iter::once(opened()).chain(answers).collect()
 }
 
 /// A server that goes under after half a minute.

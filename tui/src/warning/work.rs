@@ -1,0 +1,156 @@
+//! Trouble with what is done behind the requests: events, groups, files and mail.
+use openapi::StatsBody;
+
+use super::{
+    FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
+};
+use crate::data::Data;
+use crate::format::{count, latency, number, of, rate, seconds, span};
+use crate::model::Screen;
+use crate::rates::is_mail;
+
+/// Events are always without a position for a moment; it counts when that is more than the sequencer does in 2 seconds.
+pub(super) fn waiting(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
+    let waiting = stats.log.unsequenced;
+    let (since, readings) = data.held(|gauges| gauges.unsequenced > 0);
+    if readings < 3 || (waiting as f64) < 2.0 * lately(data, |rates| rates.events) {
+        return;
+    }
+    let events = of(
+        waiting,
+        "committed event waits for its position",
+        "committed events wait for their positions",
+    );
+    let hint = if stats.workers.is_none() {
+        " This process has no workers: does one run elsewhere?"
+    } else {
+        ""
+    };
+    let severity = if since >= WINDOW_MS {
+        Severity::Severe
+    } else {
+        Severity::Warn
+    };
+    warn(
+        found,
+        severity,
+        Screen::Events,
+        format!("{events}, for {} so far.{hint}", span(since)),
+    );
+}
+
+/// Of events that wait for a position another sentence tells.
+pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
+    let p99 = data.lately.as_ref().and_then(|rates| rates.publish.p99_ms);
+    let Some(p99) = p99.filter(|p99| *p99 >= LATE_EVENT_MS) else {
+        return;
+    };
+    let severity = if p99 >= SEVERE_EVENT_MS {
+        Severity::Severe
+    } else {
+        Severity::Warn
+    };
+    let cause = match stats.log.unsequenced {
+        0 => "this process reads the log late".to_owned(),
+        waiting => format!("{} without a position", of(waiting, "event is", "events are")),
+    };
+    let text = format!(
+        "Events reach the streams late: p99 {} after their commit; {cause}.",
+        latency(p99)
+    );
+    warn(found, severity, Screen::Events, text);
+}
+
+pub(super) fn lags(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
+    for lag in stats.log.lags.iter().filter(|lag| lag.events >= SMALL_LAG) {
+        let Some(slope) = lag_slope(data, &lag.group) else {
+            continue;
+        };
+        let (group, behind) = (&lag.group, count(lag.events));
+        if slope > 0.0 {
+            let text = format!(
+                "Group {group} is {behind} events behind and loses {} more a second.",
+                number(slope)
+            );
+            warn(found, Severity::Warn, Screen::Events, text);
+        } else if slope == 0.0 {
+            warn(
+                found,
+                Severity::Warn,
+                Screen::Events,
+                format!("Group {group} stands still, {behind} events behind."),
+            );
+        }
+    }
+}
+
+/// How many events a second a group falls behind, or catches up when below zero.
+pub fn lag_slope(data: &Data, group: &str) -> Option<f64> {
+    data.slope(WINDOW_MS, |gauges| gauges.lag(group).map(|events| events as f64))
+}
+
+/// Calls of files that fail while their breaker is closed. Once it is open that tells it, and mail has its own sentence.
+pub(super) fn storage(data: &Data, found: &mut Vec<Warning>) {
+    let failing = data.operations.iter().filter(|operation| {
+        let is_told = is_mail(&operation.backend) || operation.breaker != "closed";
+        let few = operation.timed.per_second * FAILED_SHARE;
+        !is_told && operation.failures > 0.0 && operation.failures >= few
+    });
+    for operation in failing {
+        let calls = operation.operation.as_deref().unwrap_or("call");
+        let text = format!(
+            "Storage fails: {} of {} on {}, {}; its breaker opens when that goes on.",
+            calls,
+            rate(operation.timed.per_second),
+            operation.backend,
+            rate(operation.failures)
+        );
+        warn(found, Severity::Warn, Screen::Pool, text);
+    }
+}
+
+pub(super) fn failed(data: &Data, found: &mut Vec<Warning>) {
+    let handlings = lately(data, |rates| rates.handler_failures);
+    if handlings > 0.0 {
+        warn(
+            found,
+            Severity::Warn,
+            Screen::Events,
+            format!("Handlings of events fail, {} of late.", rate(handlings)),
+        );
+    }
+    let attempts = lately(data, |rates| rates.mail_failures);
+    if attempts > 0.0 {
+        warn(
+            found,
+            Severity::Warn,
+            Screen::Mail,
+            format!("Attempts to hand over mail fail, {} of late.", rate(attempts)),
+        );
+    }
+}
+
+pub(super) fn mail(stats: &StatsBody, found: &mut Vec<Warning>) {
+    let (dead, oldest) = (stats.mail.dead, stats.mail.oldest_due_seconds);
+    if oldest >= MAIL_LATE.0 {
+        let severity = if oldest >= MAIL_LATE.1 {
+            Severity::Severe
+        } else {
+            Severity::Warn
+        };
+        let text = format!(
+            "Mail is late: the oldest due message has waited {}; {} in the queue.",
+            seconds(oldest),
+            count(stats.mail.queued)
+        );
+        warn(found, severity, Screen::Mail, text);
+    }
+    if dead > 0 {
+        warn(
+            found,
+            Severity::Warn,
+            Screen::Mail,
+            format!("{} given up.", of(dead, "message is", "messages are")),
+        );
+    }
+}
