@@ -215,6 +215,16 @@ impl Data {
         self.happenings.truncate(MOST_HAPPENINGS);
     }
 
+    /// Whether the figures are of a server of an older version, which tells fewer of them.
+    pub fn is_of_older(&self) -> bool {
+        self.latest.as_ref().is_some_and(|stats| stats.at_ms == 0)
+    }
+
+    /// Takes the news that the server has no stream and is asked instead.
+    pub fn asked(&mut self, at: u64) {
+        self.happened(at, What::Asked);
+    }
+
     /// The history of a gauge; gaps where the server did not answer.
     pub fn gauge(&self, read: impl Fn(&Gauges) -> f64) -> Vec<Option<f64>> {
         self.points

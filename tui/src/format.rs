@@ -72,7 +72,7 @@ pub fn percent(share: f64) -> String {
     } else if value < 10.0 {
         format!("{value:.1} %")
     } else {
-        format!("{value:.0} %")
+        format!("{} %", number(value))
     }
 }
 
@@ -84,7 +84,8 @@ pub fn span(millis: u64) -> String {
         10..60 => format!("{seconds} s"),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+        86_400..86_400_000 => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+        _ => format!("{}d", count(seconds / 86_400)),
     }
 }
 

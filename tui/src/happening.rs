@@ -21,6 +21,8 @@ pub enum What {
         /// How it was.
         health: String,
     },
+    /// The server has no stream of figures.
+    Asked,
     /// The server stopped answering.
     Gone {
         /// Why.
@@ -62,6 +64,7 @@ impl What {
     pub fn text(&self) -> String {
         match self {
             Self::First { health } => format!("first figures: the server is {health}"),
+            Self::Asked => "this server has no stream of figures: it is asked for them".to_owned(),
             Self::Gone { reason } => format!("the server stopped answering ({reason})"),
             Self::Back { after_ms } => format!("the server answers again, after {}", span(*after_ms)),
             Self::Restarted { node, version: None } => {
@@ -92,7 +95,7 @@ impl What {
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::First { .. } | Self::Back { .. } => Severity::Fine,
+            Self::First { .. } | Self::Asked | Self::Back { .. } => Severity::Fine,
             Self::Turned { to, .. } => state_severity(to),
             Self::Restarted { .. } | Self::HandlingsFailed(_) | Self::AttemptsFailed(_) | Self::Shed(_) => {
                 Severity::Warn

@@ -1,5 +1,5 @@
 //! What a message changes. Pure: the same messages make the same model, on any machine at any time.
-use crate::event::{Key, Message};
+use crate::event::{Key, Message, Way};
 use crate::keymap::{Action, action};
 use crate::model::{INTERVALS, Link, Model, Screen};
 use crate::table;
@@ -36,6 +36,9 @@ pub fn update(model: &mut Model, message: Message) -> Effect {
         Message::Stats { at, way, body } => {
             let told = model.warnings().len();
             model.live.take(at, *body);
+            if way == Way::Asked && !matches!(model.link, Link::Live { .. }) {
+                model.live.asked(at);
+            }
             model.link = Link::Live { way };
             keep_row(model, told);
             clamp_row(model);

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::text::{fit, left, right, row, split, wrap};
+use super::text::{left, right, row, split, wrap, wrap_within};
 use super::{faint, severity_style};
 use crate::format::span;
 use crate::model::{Link, Model, Screen};
@@ -121,11 +121,7 @@ fn sentence(warning: &Warning, is_chosen: bool, width: u16, rows: usize) -> Vec<
     };
     // Beside it stands the screen that shows the cause.
     let room = usize::from(width).saturating_sub(17);
-    let mut parts = wrap(&warning.text, room);
-    if parts.len() > rows {
-        let end = parts.split_off(rows - 1).join(" ");
-        parts.push(fit(&end, room));
-    }
+    let parts = wrap_within(&warning.text, room, rows);
     let starts = [
         format!("{}{mark} ", if is_chosen { "▸" } else { " " }),
         "   ".to_owned(),

@@ -15,8 +15,8 @@ use crate::warning::Severity;
 /// Letters between two facts.
 const GAP: usize = 2;
 
-/// The columns that a chart of a row has at most: more would pull the eye away from the words.
-const ROW_CHART: u16 = 40;
+/// The columns that a chart of a row has at least, where facts stand beside it.
+const ROW_CHART: usize = 16;
 
 /// A border with a title, drawn; gives the area inside.
 pub(super) fn boxed(title: Line<'_>, note: String, severity: Severity, area: Rect, buffer: &mut Buffer) -> Rect {
@@ -116,17 +116,6 @@ fn note(model: &Model, panel: &Panel, columns: usize) -> String {
 fn facts(panel: &Panel, width: usize, most: usize) -> Vec<Line<'static>> {
     let head = Span::styled(fit(&panel.head, width), severity_style(panel.severity).patch(strong()));
     let mut lines = vec![vec![vec![head]]];
-    let spans = |fact: &Fact| {
-        let label = if fact.label.is_empty() {
-            String::new()
-        } else {
-            format!("{} ", fact.label)
-        };
-        vec![
-            Span::styled(label, faint()),
-            Span::styled(fact.value.clone(), severity_style(fact.severity)),
-        ]
-    };
     for (index, line) in panel.facts.iter().enumerate() {
         if index > 0 {
             lines.push(Vec::new());
@@ -144,6 +133,18 @@ fn facts(panel: &Panel, width: usize, most: usize) -> Vec<Line<'static>> {
     }
     lines.retain(|cells| !cells.is_empty());
     lines.into_iter().take(most).map(|cells| set(cells, width)).collect()
+}
+
+fn spans(fact: &Fact) -> Vec<Span<'static>> {
+    let label = if fact.label.is_empty() {
+        String::new()
+    } else {
+        format!("{} ", fact.label)
+    };
+    vec![
+        Span::styled(label, faint()),
+        Span::styled(fact.value.clone(), severity_style(fact.severity)),
+    ]
 }
 
 fn width_of(cell: &[Span<'_>]) -> usize {
@@ -178,30 +179,50 @@ fn set(cells: Vec<Vec<Span<'static>>>, width: usize) -> Line<'static> {
     line
 }
 
-/// Draws panels as rows and gives what is left.
+/// Draws panels as rows and gives what is left: the headline, facts where there is much room, and the history.
 pub(super) fn as_rows(panels: &[Panel], area: Rect, buffer: &mut Buffer) -> Rect {
     let mut rest = area;
     let width = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0) + 2;
     let titles = width(&mut panels.iter().map(|panel| panel.title));
     let heads = width(&mut panels.iter().map(|panel| panel.head.as_str()));
-    for panel in panels {
+    let room = usize::from(area.width).saturating_sub(titles + heads + 2 + ROW_CHART);
+    let facts: Vec<Line<'_>> = panels.iter().map(|panel| facts_within(panel, room)).collect();
+    let told = facts.iter().map(Line::width).max().unwrap_or(0);
+    let used = titles + heads + 1 + if told > 0 { told + GAP } else { 0 };
+    for (panel, facts) in panels.iter().zip(facts) {
         let (line, below) = split(rest, 1);
-        let text = Line::from(vec![
+        let mut text = Line::from(vec![
             Span::styled(format!(" {:titles$}", panel.title), faint()),
-            Span::styled(panel.head.clone(), severity_style(panel.severity).patch(strong())),
+            Span::styled(
+                format!("{:heads$}", panel.head),
+                severity_style(panel.severity).patch(strong()),
+            ),
         ]);
+        text.extend(facts);
         left(&text, line, buffer);
-        let used = u16::try_from(titles + heads + 1).unwrap_or(u16::MAX).min(line.width);
-        let width = line.width.saturating_sub(used + 1).min(ROW_CHART);
-        chart_of(panel).draw(
-            Rect {
-                x: line.x + used,
-                width,
-                ..line
-            },
-            buffer,
-        );
+        let used = u16::try_from(used).unwrap_or(u16::MAX).min(line.width);
+        let chart = Rect {
+            x: line.x + used,
+            width: (line.width - used).saturating_sub(1),
+            ..line
+        };
+        chart_of(panel).draw(chart, buffer);
         rest = below;
     }
     rest
+}
+
+/// As many facts as have room, one after the other.
+fn facts_within(panel: &Panel, room: usize) -> Line<'static> {
+    let mut line = Line::default();
+    for fact in panel.facts.iter().flatten() {
+        let gap = if line.width() == 0 { 0 } else { GAP };
+        let fact = spans(fact);
+        if line.width() + gap + width_of(&fact) > room {
+            break;
+        }
+        line.push_span(Span::raw(" ".repeat(gap)));
+        line.extend(fact);
+    }
+    line
 }

@@ -187,6 +187,7 @@ fn rows(model: &Model, area: Rect, buffer: &mut Buffer) {
     let choice = model.choice();
     let empty = match model.screen {
         _ if !choice.filter.is_empty() => "no row holds that text; Esc drops the filter",
+        Screen::Overview if model.shown().is_of_older() => "a server of this version does not tell its routes",
         Screen::Overview => "nothing was asked for yet",
         Screen::Pool => NO_BACKENDS,
         _ => "no group follows the log yet",

@@ -26,6 +26,20 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A text on at most so many lines; where it does not end there, that shows, and no word is cut.
+pub(super) fn wrap_within(text: &str, width: usize, lines: usize) -> Vec<String> {
+    let whole = wrap(text, width);
+    if whole.len() <= lines {
+        return whole;
+    }
+    let mut parts = wrap(text, width.saturating_sub(2));
+    parts.truncate(lines);
+    if let Some(last) = parts.last_mut() {
+        last.push_str(" …");
+    }
+    parts
+}
+
 /// Sets a line at the left of a row.
 pub(super) fn left(line: &Line<'_>, row: Rect, buffer: &mut Buffer) {
     buffer.set_line(row.x, row.y, line, row.width);
@@ -69,5 +83,7 @@ mod tests {
         assert_eq!((fit("abc", 3), fit("abcd", 3)), ("abc".into(), "ab…".into()));
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh ij", 4), ["abc…", "ij"]);
+        assert_eq!(wrap_within("one two three", 8, 2), ["one two", "three"]);
+        assert_eq!(wrap_within("one two three", 8, 1), ["one …"]);
     }
 }

@@ -68,13 +68,13 @@ pub(super) fn tokens(data: &Data, found: &mut Vec<Warning>) {
         Some("token_outdated") => {
             "; most are older than a change to their account: do clients refresh them?".to_owned()
         }
-        Some("token_invalid") => "; most are not valid: another server's, or somebody guesses".to_owned(),
-        Some("token_missing") => "; most requests have none".to_owned(),
-        Some(other) => format!("; most with code {other}"),
-        None => String::new(),
+        Some("token_invalid") => "; most are not valid: another server's, or guessed.".to_owned(),
+        Some("token_missing") => "; most requests have none.".to_owned(),
+        Some(other) => format!("; most with code {other}."),
+        None => ".".to_owned(),
     };
     let text = format!(
-        "Tokens are refused, {} of late ({} of all){cause}.",
+        "Tokens are refused, {} of late ({} of all){cause}",
         rate(refused),
         percent(share)
     );

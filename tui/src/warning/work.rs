@@ -50,9 +50,12 @@ pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>
     } else {
         Severity::Warn
     };
-    let cause = match stats.log.unsequenced {
-        0 => "this process reads the log late".to_owned(),
-        waiting => format!("{} without a position", of(waiting, "event is", "events are")),
+    // Some are always without one for a moment.
+    let waiting = stats.log.unsequenced;
+    let cause = if waiting as f64 > lately(data, |rates| rates.events) {
+        format!("{} without a position", of(waiting, "event is", "events are"))
+    } else {
+        "this process reads the log late".to_owned()
     };
     let text = format!(
         "Events reach the streams late: p99 {} after their commit; {cause}.",
@@ -99,11 +102,10 @@ pub(super) fn storage(data: &Data, found: &mut Vec<Warning>) {
     for operation in failing {
         let calls = operation.operation.as_deref().unwrap_or("call");
         let text = format!(
-            "Storage fails: {} of {} on {}, {}; its breaker opens when that goes on.",
-            calls,
-            rate(operation.timed.per_second),
+            "Storage fails: {calls} of {}, {} of {}; its breaker opens when that goes on.",
             operation.backend,
-            rate(operation.failures)
+            rate(operation.failures),
+            rate(operation.timed.per_second)
         );
         warn(found, Severity::Warn, Screen::Pool, text);
     }

@@ -5,9 +5,9 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
-use tui::{Message, Model, Profile, view};
+use tui::{Message, Model, Profile, update, view};
 
-use crate::scenes::{RICH, after, asked, drowning, empty, healthy, keys, live, refused, stale, stats};
+use crate::scenes::{RICH, after, asked, drowning, empty, extreme, healthy, keys, live, refused, stale, stats};
 
 fn picture(model: &Model, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
@@ -44,6 +44,15 @@ fn compare(name: &str, actual: &str) {
     );
 }
 
+/// A model with keys pressed.
+fn pressed(model: &Model, text: &str) -> Model {
+    let mut model = model.clone();
+    for message in keys(text) {
+        update(&mut model, message);
+    }
+    model
+}
+
 /// The sizes that every screen is judged at.
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -75,6 +84,13 @@ fn live_overview() {
 #[test]
 fn asked_overview() {
     compare_sizes("asked", asked());
+}
+
+#[test]
+fn extreme_screens() {
+    for (key, name) in [("1", "overview"), ("2", "pool"), ("3", "events"), ("4", "mail")] {
+        compare_sizes(&format!("extreme-{name}"), extreme().into_iter().chain(keys(key)));
+    }
 }
 
 #[test]
@@ -138,9 +154,10 @@ fn narrow_shows_rows() {
 
 #[test]
 fn every_size_can_be_drawn_in_every_state() {
-    for messages in [empty(), refused(), live(), drowning(), stale()] {
+    for messages in [empty(), refused(), live(), asked(), drowning(), stale(), extreme()] {
+        let story = after(RICH, messages);
         for key in ["1", "2", "3", "4", "?"] {
-            let model = after(RICH, messages.iter().cloned().chain(keys(key)));
+            let model = pressed(&story, key);
             for (width, height) in [
                 (40, 10),
                 (41, 17),
@@ -164,12 +181,9 @@ fn a_terminal_of_ascii_gets_ascii() {
         ascii: true,
     };
     for messages in [live(), drowning(), stale()] {
+        let story = after(profile, messages);
         for key in ["1", "2", "3", "4", "?"] {
-            let drawn = text(&picture(
-                &after(profile, messages.iter().cloned().chain(keys(key))),
-                120,
-                40,
-            ));
+            let drawn = text(&picture(&pressed(&story, key), 120, 40));
             assert!(drawn.is_ascii(), "{drawn}");
             // Whatever is shown as a question mark has no letter of its own.
             assert!(

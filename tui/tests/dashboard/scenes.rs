@@ -12,15 +12,19 @@ pub(crate) const RICH: Profile = Profile {
 /// How long a process has run when the stories begin, in seconds.
 pub(crate) const UPTIME: u64 = 11_520;
 
+/// The steps of one wave.
+const WAVE: u64 = 24;
+
 /// A sum of a figure that goes up and down between `least` and `most`, after so many steps.
 fn summed(step: u64, least: u64, most: u64) -> u64 {
-    (0..=step).map(|step| wave(step, least, most)).sum()
+    let sum = |steps| (0..steps).map(|step| wave(step, least, most)).sum::<u64>();
+    (step + 1) / WAVE * sum(WAVE) + sum((step + 1) % WAVE)
 }
 
 /// A figure that goes up and down.
 fn wave(step: u64, least: u64, most: u64) -> u64 {
-    let phase = step % 24;
-    let height = if phase < 12 { phase } else { 24 - phase };
+    let phase = step % WAVE;
+    let height = if phase < 12 { phase } else { WAVE - phase };
     least + (most - least) * height / 12
 }
 
@@ -34,7 +38,7 @@ const BOUNDS: [u64; 16] = [
 ];
 
 /// The times of so many calls, the fastest of which lie in the bucket with this number.
-fn times(count: u64, fastest: usize) -> Value {
+pub(crate) fn times(count: u64, fastest: usize) -> Value {
     both((count, fastest), (0, 0))
 }
 
@@ -46,11 +50,11 @@ fn both(some: (u64, usize), others: (u64, usize)) -> Value {
             counts[(fastest + index).min(BOUNDS.len())] += count * part / 1_000;
         }
     }
-    let sum: u64 = counts
+    let sums = counts
         .iter()
         .zip(BOUNDS)
-        .map(|(count, bound)| count * bound * 2 / 3)
-        .sum();
+        .map(|(count, bound)| count.saturating_mul(bound * 2 / 3));
+    let sum = sums.fold(0, u64::saturating_add);
     if counts.iter().all(|count| *count == 0) {
         return json!({"bounds_micros": [], "counts": [], "sum_micros": 0});
     }
@@ -185,6 +189,48 @@ pub(crate) fn saturated(step: u64) -> Value {
     body["backends"][0]["breaker"] = json!("open");
     body["backends"][0]["refused"] = json!(11 * step);
     body
+}
+
+/// A server that has just started and did nothing yet, and then figures beyond all that is likely.
+pub(crate) fn extreme() -> Vec<Message> {
+    let mut zero = older(healthy(0));
+    zero["uptime_seconds"] = json!(0);
+    zero["at_ms"] = json!(1);
+    zero["http"] = json!({"requests": 0, "by_class": [0, 0, 0, 0, 0], "total_micros": 0});
+    zero["log"] = json!({"unsequenced": 0, "head": 0, "lags": []});
+    zero["backends"] = json!([]);
+    let mut vast = saturated(10);
+    const VAST: u64 = u64::MAX / 4;
+    vast["at_ms"] = json!(1_001);
+    vast["process"] = json!({"resident_bytes": VAST, "virtual_bytes": VAST, "cpu_micros": VAST, "threads": VAST,
+        "open_files": VAST, "max_files": u64::MAX, "started_at_ms": 0});
+    vast["http"]["requests"] = json!(VAST);
+    vast["http"]["by_class"] = json!([0, VAST / 2, 0, VAST / 4, VAST / 4]);
+    for name in ["in_flight", "connections", "streams"] {
+        vast["http"][name] = json!(VAST);
+    }
+    vast["http"]["routes"] = json!([
+        route(
+            "GET",
+            "/v1/files/{id}/content",
+            &[(200, VAST / 1_000), (503, VAST / 1_000)],
+            12
+        ),
+        route(
+            "DELETE",
+            "/v1/admin/organisations/{organisation}/users/{id}/sessions",
+            &[(204, 1)],
+            0
+        ),
+    ]);
+    vast["pool"] = json!({"max": u32::MAX, "open": u32::MAX, "idle": 0, "utilisation": 1.0, "failures": VAST, "slow": VAST,
+        "statements": times(VAST / 1_000, 12)});
+    vast["log"] = json!({"unsequenced": VAST, "head": VAST, "lags": [{"group": "usage", "events": VAST}],
+        "append": times(VAST / 1_000, 12), "publish": times(VAST / 1_000, 12)});
+    vast["mail"] = json!({"queued": VAST, "sending": VAST, "dead": VAST, "oldest_due_seconds": VAST});
+    vast["passwords"] = json!({"waiting": 9_000_000, "capacity": 9_000_000, "running": 64, "shed": VAST});
+    vast["revocations_age_ms"] = json!(VAST);
+    vec![opened(), stats(0, zero), stats(1_000, vast)]
 }
 
 /// What a server of an older version tells of the same: neither routes nor distributions.

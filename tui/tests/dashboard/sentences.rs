@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 use tui::warning::Severity;
 
-use crate::scenes::{RICH, after, drowning, healthy, live, opened, stats};
+use crate::scenes::{RICH, after, drowning, healthy, live, opened, stats, times};
 
 /// The warnings after fifteen seconds of figures that `change` has changed.
 fn told(change: impl Fn(u64, &mut Value)) -> Vec<(Severity, String)> {
@@ -192,4 +192,100 @@ fn refused_logins_and_failing_requests() {
     );
     let (_, text) = only(|step, figures| figures["workers"]["handler_failures"] = json!(step));
     assert_eq!(text, "Handlings of events fail, 1.0/s of late.");
+}
+
+#[test]
+fn slow_and_failing_statements() {
+    let (severity, text) = only(|step, figures| {
+        figures["pool"]["statements"] = times(1_000 * step, 9);
+        figures["pool"]["slow"] = json!(400 * step);
+    });
+    let expected =
+        "Statements are slow: p99 932 ms, 400/s over 100 ms, though connections are free: the database itself is slow.";
+    assert_eq!((severity, text.as_str()), (Severity::Warn, expected));
+    let (severity, text) = only(|step, figures| {
+        figures["pool"]["statements"] = times(1_000 * step, 3);
+        figures["pool"]["failures"] = json!(50 * step);
+    });
+    let expected = "Statements of the database fail, 50/s of 1,000/s: the server's log tells why.";
+    assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
+}
+
+#[test]
+fn a_full_pool_says_how_long_it_makes_wait() {
+    let (_, text) = only(|step, figures| {
+        figures["pool"] =
+            json!({"max": 8, "open": 8, "idle": 0, "utilisation": 1.0, "statements": times(1_000 * step, 9)});
+    });
+    let expected = "The pool is saturated: 8 connections in use, for 14 s; statements wait for one, p99 932 ms.";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn events_that_reach_the_streams_late() {
+    let (severity, text) = only(|step, figures| figures["log"]["publish"] = times(1_000 * step, 12));
+    let expected = "Events reach the streams late: p99 1m00s after their commit; this process reads the log late.";
+    assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
+    assert_eq!(
+        told(|step, figures| figures["log"]["publish"] = times(1_000 * step, 8)),
+        []
+    );
+}
+
+#[test]
+fn storage_that_fails_while_its_breaker_is_closed() {
+    let fail = |step: u64, figures: &mut Value| {
+        figures["backends"][0]["operations"][1]["failures"] = json!(3 * step);
+    };
+    let (severity, text) = only(fail);
+    let expected = "Storage fails: put of files local, 3.0/s of 4.0/s; its breaker opens when that goes on.";
+    assert_eq!((severity, text.as_str()), (Severity::Warn, expected));
+    let all = told(|step, figures| {
+        fail(step, figures);
+        figures["backends"][0]["breaker"] = json!("open");
+    });
+    assert_eq!(all.len(), 1, "{all:?}");
+}
+
+#[test]
+fn requests_that_are_turned_away() {
+    let (severity, text) = only(|step, figures| {
+        figures["http"]["by_class"][4] = json!(200 * step);
+        figures["http"]["routes"][4]["statuses"] = json!([{"status": 503, "count": 200 * step}]);
+    });
+    assert_eq!(severity, Severity::Severe);
+    assert_eq!(
+        text,
+        "The server turns requests away with 503, 200/s of late (4.7 % of all), most of them on POST /v1/files."
+    );
+}
+
+#[test]
+fn tokens_that_are_refused() {
+    let refuse = |code: &'static str| {
+        move |step: u64, figures: &mut Value| {
+            figures["tokens"] = json!({"accepted": 100 * step, "refused": [{"code": "token_expired", "count": 900},
+                {"code": code, "count": 100 * step}], "time": times(200 * step, 0)});
+        }
+    };
+    let (severity, text) = only(refuse("token_outdated"));
+    let expected = "Tokens are refused, 100/s of late (50 % of all); most are older than a change to their account: do clients refresh them?";
+    assert_eq!((severity, text.as_str()), (Severity::Warn, expected));
+    assert!(
+        only(refuse("token_invalid"))
+            .1
+            .ends_with("; most are not valid: another server's, or guessed.")
+    );
+    assert!(only(refuse("new_code")).1.ends_with("; most with code new_code."));
+}
+
+#[test]
+fn few_file_descriptors() {
+    let (severity, text) = only(|_, figures| figures["process"]["open_files"] = json!(900));
+    let expected = "900 of 1,024 file descriptors are open, 64 connections: at the limit no connection is taken; raise it (ulimit -n).";
+    assert_eq!((severity, text.as_str()), (Severity::Warn, expected));
+    assert_eq!(
+        only(|_, figures| figures["process"]["open_files"] = json!(1_020)).0,
+        Severity::Severe
+    );
 }

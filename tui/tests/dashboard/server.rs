@@ -94,6 +94,7 @@ struct Followed {
 }
 
 impl Followed {
+    #[expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
     fn start(address: SocketAddr) -> Self {
         let client = OpsClient::new(&address.to_string(), None).unwrap();
         let (messages, inbox) = channel(8);
