@@ -35,6 +35,8 @@ pub struct Gauges {
     pub in_use: u32,
     /// The most connections.
     pub pool_max: u32,
+    /// Events with a position.
+    pub head: u64,
     /// Events without a position.
     pub unsequenced: u64,
     /// How far each group is behind.
@@ -60,6 +62,7 @@ impl Gauges {
         Self {
             in_use: stats.pool.open.saturating_sub(stats.pool.idle),
             pool_max: stats.pool.max,
+            head: stats.log.head,
             unsequenced: stats.log.unsequenced,
             lags: stats
                 .log

@@ -22,7 +22,7 @@ impl GuardedMailer {
     pub fn new(inner: Arc<dyn Mailer>, name: &'static str, policy: GuardPolicy, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner,
-            guard: Guard::new(name, &["send"], policy, clock),
+            guard: Guard::new(name, &["check", "send"], policy, clock),
         }
     }
 
@@ -48,7 +48,7 @@ fn judge(outcome: &Result<String, SendMailError>) -> Judgement {
 #[async_trait]
 impl Mailer for GuardedMailer {
     async fn check(&self) -> Result<String, SendMailError> {
-        let outcome = self.guard.call(Lane::Answer, self.inner.check(), judge).await;
+        let outcome = self.guard.call("check", Lane::Answer, self.inner.check(), judge).await;
         outcome.map_err(|refusal| SendMailError::TryLater(refusal.to_string()))?
     }
 

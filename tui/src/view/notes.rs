@@ -64,19 +64,30 @@ fn banner(model: &Model) -> Option<String> {
 }
 
 fn warnings(model: &Model, area: Rect, buffer: &mut Buffer) -> Rect {
-    let all = model.warnings();
+    let mut all: Vec<&Warning> = model.warnings().iter().collect();
+    let is_overview = model.screen == Screen::Overview;
+    if !is_overview {
+        // Here their causes are shown.
+        all.sort_by_key(|warning| warning.screen != model.screen);
+    }
     if all.is_empty() {
         let (line, rest) = split(area, 1);
         left(&Line::from(Span::styled("   no warnings", faint())), line, buffer);
         return rest;
     }
-    let most = if buffer.area.height >= TALL { 8 } else { 4 };
-    let chosen = Some(model.choice().row).filter(|row| model.screen == Screen::Overview && *row < all.len());
+    let most = match (buffer.area.height >= TALL, is_overview) {
+        (true, true) => 8,
+        (false, true) => 4,
+        (true, false) => 5,
+        (false, false) => 2,
+    };
+    let chosen = Some(model.choice().row).filter(|row| is_overview && *row < all.len());
     let lines =
-        |index: usize, rows: usize| sentence(&all[index], chosen == Some(index) && all.len() > 1, area.width, rows);
-    // Whole sentences where all of them have room; else more of them, and the chosen one whole.
+        |index: usize, rows: usize| sentence(all[index], chosen == Some(index) && all.len() > 1, area.width, rows);
+    // Whole sentences where all of them have room; else more of them, and the chosen or the first one whole.
     let has_room = (0..all.len()).map(|index| lines(index, 2).len()).sum::<usize>() <= most;
-    let rows = |index: usize| if has_room || chosen == Some(index) { 2 } else { 1 };
+    let is_whole = |index: usize| has_room || chosen == Some(index) || (!is_overview && index == 0);
+    let rows = |index: usize| if is_whole(index) { 2 } else { 1 };
     // The chosen one and the one before it, so that it shows that there is one.
     let first = if has_room {
         0

@@ -23,6 +23,9 @@ const WIDE: u16 = 110;
 /// The least height of a box that is worth its border.
 const LEAST_BOX: u16 = 4;
 
+/// The height of a box with a table of some rows.
+const GOOD_BOX: u16 = 6;
+
 pub(super) fn screen(model: &Model, area: Rect, buffer: &mut Buffer) {
     let panels = panels(model.shown(), model.screen);
     if panels.is_empty() {
@@ -83,7 +86,8 @@ fn narrow(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Panels in a grid, what has no room in it as rows, and gives what is left: as much of the height as is given.
+/// Panels in a grid of two rows of boxes, what has no room in it as rows of text, and gives what is left. A table with too
+/// few rows is worth more than they are.
 fn top(model: &Model, panels: &[Panel], height: u16, area: Rect, buffer: &mut Buffer) -> Rect {
     if area.width >= WIDE {
         let (top, rest) = split(area, height * 2);
@@ -93,6 +97,10 @@ fn top(model: &Model, panels: &[Panel], height: u16, area: Rect, buffer: &mut Bu
     let boxed = panels.len().min(4);
     let (top, rest) = split(area, height * 2);
     grid(model, &panels[..boxed], 2, top, buffer);
+    let rows = u16::try_from(panels.len() - boxed).unwrap_or(u16::MAX);
+    if rest.height.saturating_sub(rows) < GOOD_BOX {
+        return rest;
+    }
     as_rows(&panels[boxed..], rest, buffer)
 }
 

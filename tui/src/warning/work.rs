@@ -4,7 +4,7 @@ use openapi::StatsBody;
 use super::{
     FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
 };
-use crate::data::Data;
+use crate::data::{Data, Gauges};
 use crate::format::{count, latency, number, of, rate, seconds, span};
 use crate::model::Screen;
 use crate::rates::is_mail;
@@ -64,26 +64,27 @@ pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>
     warn(found, severity, Screen::Events, text);
 }
 
+/// A group that keeps pace is always some events behind, the more the more there are; it counts when it stands still, or when
+/// it falls back and what it is behind is more than two seconds of the log.
 pub(super) fn lags(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
+    let two_seconds = 2.0 * lately(data, |rates| rates.events);
     for lag in stats.log.lags.iter().filter(|lag| lag.events >= SMALL_LAG) {
-        let Some(slope) = lag_slope(data, &lag.group) else {
+        let (group, behind) = (&lag.group, count(lag.events));
+        let passed = |gauges: &Gauges| gauges.lag(group).map(|events| gauges.head as f64 - events as f64);
+        let (Some(slope), Some(speed)) = (lag_slope(data, group), data.slope(WINDOW_MS, passed)) else {
             continue;
         };
-        let (group, behind) = (&lag.group, count(lag.events));
-        if slope > 0.0 {
-            let text = format!(
+        let text = if speed == 0.0 {
+            format!("Group {group} stands still, {behind} events behind.")
+        } else if slope > 0.0 && lag.events as f64 >= two_seconds {
+            format!(
                 "Group {group} is {behind} events behind and loses {} more a second.",
                 number(slope)
-            );
-            warn(found, Severity::Warn, Screen::Events, text);
-        } else if slope == 0.0 {
-            warn(
-                found,
-                Severity::Warn,
-                Screen::Events,
-                format!("Group {group} stands still, {behind} events behind."),
-            );
-        }
+            )
+        } else {
+            continue;
+        };
+        warn(found, Severity::Warn, Screen::Events, text);
     }
 }
 

@@ -176,9 +176,9 @@ pub(crate) fn saturated(step: u64) -> Value {
     body["pool"] = json!({"max": 15, "open": 15, "idle": 3_u64.saturating_sub(step), "utilisation": 1.0,
         "failures": 0, "slow": 2 + 400 * step, "statements": both((3 * requests, 3), (2_000 * step, 10))});
     body["log"]["unsequenced"] = json!(400 * step);
-    body["log"]["head"] = json!(400_000 + 20 * step);
+    body["log"]["head"] = json!(400_000 + 60 * step);
     body["log"]["lags"][1]["events"] = json!(37 * step);
-    body["log"]["publish"] = both((400_000, 6), (20 * step, 13));
+    body["log"]["publish"] = both((400_000, 6), (60 * step, 13));
     body["workers"]["handler_failures"] = json!(3 + step / 2);
     body["mail"] = json!({"queued": 60 + 12 * step, "sending": 4, "dead": step / 10, "oldest_due_seconds": 60 + step});
     body["passwords"]["waiting"] = json!(64);

@@ -96,14 +96,19 @@ fn events_that_wait() {
 #[test]
 fn a_group_that_falls_behind() {
     let lag = |events: u64| json!([{"group": "usage", "events": events}]);
-    let (_, text) = only(|step, figures| figures["log"]["lags"] = lag(100 + 30 * step));
-    assert_eq!(text, "Group usage is 520 events behind and loses 30 more a second.");
-    let (_, text) = only(|_, figures| figures["log"]["lags"] = lag(100));
+    let (_, text) = only(|step, figures| figures["log"]["lags"] = lag(2_000 + 30 * step));
+    assert_eq!(text, "Group usage is 2,420 events behind and loses 30 more a second.");
+    let (_, text) = only(|_, figures| {
+        figures["log"]["lags"] = lag(100);
+        figures["log"]["head"] = json!(1_000);
+    });
     assert_eq!(text, "Group usage stands still, 100 events behind.");
     assert_eq!(
         told(|step, figures| figures["log"]["lags"] = lag(1_000 - 30 * step)),
         []
     );
+    // What is little beside what comes in is only its last batch.
+    assert_eq!(told(|step, figures| figures["log"]["lags"] = lag(200 + step)), []);
     assert_eq!(told(|step, figures| figures["log"]["lags"] = lag(step % 9)), []);
 }
 
