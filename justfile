@@ -19,6 +19,10 @@ quick *arguments:
 rules:
     cargo test -p plinth-tests --test architecture --test tidy
 
+# How fast it is here: ours beside the limits of the stack, in one run
+bench *arguments:
+    scripts/bench {{arguments}}
+
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings

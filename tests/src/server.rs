@@ -32,6 +32,8 @@ pub fn binary() -> &'static Path {
 }
 
 fn build() -> PathBuf {
+    // Whoever measures was built to be fast, and means the binary that is.
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let output = Command::new(env!("CARGO"))
         .args([
             "build",
@@ -42,6 +44,7 @@ fn build() -> PathBuf {
             "--message-format",
             "json-render-diagnostics",
         ])
+        .args(profile)
         .current_dir(workspace_root())
         .output()
         .expect("cargo starts");

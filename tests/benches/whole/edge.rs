@@ -1,0 +1,130 @@
+//! What a request costs before it does anything: beside a bare handler, with known tokens and with new ones.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use plinth_tests::api::Client;
+use plinth_tests::site::{Backing, Site, sign_in};
+use serde_json::json;
+
+use crate::Plan;
+use crate::load::{self, Target};
+use crate::peers::Peer;
+use crate::process;
+use crate::report::{Report, Wanted};
+
+const BARE: &str = "bare JSON handler, 32 connections";
+const CONNECTIONS: u32 = 32;
+
+/// Sessions that the new tokens are taken from, and how many each gives in one round.
+const SESSIONS: usize = 16;
+const TOKENS: usize = 150;
+
+pub(crate) async fn measure(plan: &Plan, report: &mut Report) {
+    let site = Site::start(Backing::Sqlite).await;
+    let person = site.person("edge").await;
+    let token = person.client.token().expect("signed in").to_owned();
+    if load::possible() {
+        let bare = Peer::json();
+        let targets = [
+            (BARE, Target::get(format!("{}/json", bare.base)), Wanted::Nothing),
+            (
+                "GET /health/live",
+                Target::get(format!("{}/health/live", site.server.ops())),
+                Wanted::PartOf(0.85, BARE.to_owned()),
+            ),
+            (
+                "GET /v1/auth/whoami, one token",
+                Target::get(format!("{}/v1/auth/whoami", site.server.http())).token(&token),
+                Wanted::PartOf(0.75, BARE.to_owned()),
+            ),
+        ];
+        for _ in 0..plan.rounds {
+            for (name, target, wanted) in &targets {
+                let load = load::run(target, CONNECTIONS, plan.length);
+                assert_eq!(load.refused, 0, "{name}");
+                report.add(name, "requests/s", load.rate, wanted.clone());
+            }
+        }
+    }
+    for _ in 0..plan.rounds {
+        new_tokens(&site, &person.email, &person.password, report).await;
+    }
+}
+
+/// The processor time of a request with a token that was never seen, above that of one with a known token.
+async fn new_tokens(site: &Site, email: &str, password: &str, report: &mut Report) {
+    let mut mints = tokio::task::JoinSet::new();
+    for _ in 0..SESSIONS {
+        let person = sign_in(&site.client(), email, password).await;
+        mints.spawn(mint(site.client(), person.refresh_token));
+    }
+    let tokens: Vec<String> = mints.join_all().await.into_iter().flatten().collect();
+    let known = tokens.first().expect("there are tokens").clone();
+    let pid = site.server.pid();
+    // The workers' own doings between two requests are in both.
+    let cost = |tokens: &[String]| {
+        let before = process::processor_time(pid);
+        ask(site.server.http(), tokens);
+        (process::processor_time(pid) - before).as_secs_f64() * 1e6 / tokens.len() as f64
+    };
+    let repeated = vec![known; tokens.len()];
+    let warm = cost(&repeated);
+    let cold = cost(&tokens[1..]);
+    report.add("whoami, processor time, known token", "us", warm, Wanted::Nothing);
+    report.add("whoami, processor time, new token", "us", cold, Wanted::Nothing);
+    report.add(
+        "whoami, what a new token costs",
+        "us",
+        cold - warm,
+        Wanted::AtMost(55.0),
+    );
+}
+
+async fn mint(client: Client, mut refresh: String) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for _ in 0..TOKENS {
+        let body = json!({ "refresh_token": refresh });
+        let reply = client.post("/v1/auth/refresh", &body).await.expect_status(200);
+        refresh = reply.string("/refresh_token");
+        tokens.push(reply.string("/access_token"));
+    }
+    tokens
+}
+
+/// Asks with each token once, over one connection.
+fn ask(base: &str, tokens: &[String]) {
+    let address = base.strip_prefix("http://").expect("an address");
+    let mut socket = TcpStream::connect(address).expect("the server is there");
+    socket.set_nodelay(true).expect("a socket of TCP");
+    let mut answer = vec![0; 16 * 1024];
+    for token in tokens {
+        let request =
+            format!("GET /v1/auth/whoami HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        socket.write_all(request.as_bytes()).expect("it takes the request");
+        let mut read = 0;
+        while !whole(&answer[..read]) {
+            let more = socket.read(&mut answer[read..]).expect("it answers");
+            assert!(more > 0, "the server ended the connection");
+            read += more;
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..read])
+        );
+    }
+}
+
+/// Whether the head and as many bytes as it tells are there.
+fn whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.to_ascii_lowercase().lines().find_map(|line| {
+        let length = line.strip_prefix("content-length:")?;
+        length.trim().parse::<usize>().ok()
+    });
+    length.is_some_and(|length| body.len() >= length)
+}
