@@ -18,6 +18,7 @@ use ports::{
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::verified::Verified;
 use crate::{ADAPTER, claims};
 
 /// The longest token that is looked at, in bytes; ours have about 800.
@@ -41,6 +42,8 @@ struct Loaded {
     signing: Option<Signing>,
     verifying: HashMap<String, AsymmetricPublicKey<V4>>,
     published: Vec<PublishedKey>,
+    /// Goes with the keys that it was found with: what a revoked key has signed is not remembered.
+    verified: Arc<Verified>,
 }
 
 struct Signing {
@@ -83,9 +86,17 @@ impl PasetoKeyring {
         Ok((secret, public))
     }
 
-    fn genuine(&self, token: &str) -> Option<Claims> {
+    fn genuine(&self, token: &str) -> Option<Arc<Claims>> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let loaded = self.loaded();
+        loaded.verified.claims(token, || self.verified_with(&loaded, token))
+    }
+
+    fn verified_with(&self, loaded: &Loaded, token: &str) -> Option<Claims> {
         let footer = token.rsplit_once('.')?.1;
-        if token.len() > MAX_TOKEN || footer.len() > MAX_FOOTER {
+        if footer.len() > MAX_FOOTER {
             return None;
         }
         let token = UntrustedToken::<Public, V4>::try_from(token).ok()?;
@@ -95,7 +106,6 @@ impl PasetoKeyring {
             .get("kid")?
             .as_str()?
             .to_owned();
-        let loaded = self.loaded();
         let trusted = PublicToken::verify(loaded.verifying.get(&kid)?, &token, Some(footer), None).ok()?;
         let claims = claims::from_json(trusted.payload())?;
         (claims.issuer == self.issuer && claims.audience == self.audience).then_some(claims)
@@ -158,7 +168,14 @@ impl TokenKeyring for PasetoKeyring {
                 });
             }
         }
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+        let mut current = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        // Keys are read again all the time and seldom change. A kid is the digest of its key.
+        let same = current.verifying.len() == loaded.verifying.len()
+            && current.verifying.keys().all(|kid| loaded.verifying.contains_key(kid));
+        if same {
+            loaded.verified = Arc::clone(&current.verified);
+        }
+        *current = Arc::new(loaded);
         Ok(())
     }
 
@@ -201,7 +218,7 @@ impl TokenVerifier for PasetoKeyring {
         if claims.not_before > now.plus(SKEW) {
             return Err(VerifyTokenError::Invalid);
         }
-        Ok(claims)
+        Ok(Arc::unwrap_or_clone(claims))
     }
 }
 

@@ -9,6 +9,7 @@ mod mac;
 mod pool;
 mod refresh;
 mod sealer;
+mod verified;
 
 pub use hasher::{BcryptPasswordHasher, HasherConfig};
 pub use keyring::PasetoKeyring;

@@ -68,6 +68,8 @@ pub async fn refuses_an_unknown_key<T: TokenKeyring + TokenIssuer + TokenVerifie
 /// Revoking a key ends its tokens.
 pub async fn refuses_a_revoked_key<T: TokenKeyring + TokenIssuer + TokenVerifier>(tokens: &T) {
     let (signing, token) = signed(tokens, &claims());
+    // Known by now, should the adapter remember what it verified.
+    assert_eq!(tokens.verify(&token, NOW), Ok(claims()));
     tokens
         .load(&[SigningKey {
             status: KeyStatus::Revoked,
