@@ -18,6 +18,36 @@ pub struct SystemIds {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     pub(crate) last: Mutex<Last>,
+    reserve: Mutex<Reserve>,
+}
+
+/// Bytes of randomness fetched at once: the system is asked for every hundredth id instead of for each.
+const RESERVE: usize = 512;
+
+/// Randomness that no id has used yet.
+struct Reserve {
+    bytes: [u8; RESERVE],
+    used: usize,
+}
+
+impl Reserve {
+    const EMPTY: Self = Self {
+        bytes: [0; RESERVE],
+        used: RESERVE,
+    };
+
+    fn take<const N: usize>(&mut self, randomness: &dyn Randomness) -> [u8; N] {
+        if self.used + N > RESERVE {
+            randomness.fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let mut taken = [0; N];
+        taken.copy_from_slice(&self.bytes[self.used..self.used + N]);
+        // What was given out is nobody else's to read.
+        self.bytes[self.used..self.used + N].fill(0);
+        self.used += N;
+        taken
+    }
 }
 
 /// What the last id was made of.
@@ -34,20 +64,24 @@ impl SystemIds {
             clock,
             randomness,
             last: Mutex::new(Last::default()),
+            reserve: Mutex::new(Reserve::EMPTY),
         }
     }
 
     /// Random bits, with the highest one clear: at least half of the tail is left to count up in.
     fn fresh_tail(&self) -> u128 {
         let mut bytes = [0; 16];
-        self.randomness.fill(&mut bytes[6..]);
+        bytes[6..].copy_from_slice(&self.random::<10>());
         u128::from_be_bytes(bytes) & (TAIL_MAX >> 1)
     }
 
     fn step(&self) -> u128 {
-        let mut bytes = [0; 4];
-        self.randomness.fill(&mut bytes);
-        u128::from(u32::from_be_bytes(bytes)) + 1
+        u128::from(u32::from_be_bytes(self.random())) + 1
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.take(&*self.randomness)
     }
 
     fn following(&self, last: Last, now: u64) -> Last {
