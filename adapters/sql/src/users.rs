@@ -30,8 +30,10 @@ const COLUMNS: &str = "id, email, name, password_scheme, password_cost, password
 /// Concurrent reads by id become one statement of up to so many ids, in one of few widths, so that each stays prepared.
 const WIDTHS: [usize; 4] = [1, 4, 16, 32];
 
-/// How many such statements run at once.
-const FLUSHES: usize = 4;
+/// How many such statements run at once. The fewer, the more ids each has; a second keeps PostgreSQL busy while the
+/// answer of the first is taken apart, where SQLite would only contend for the same cores.
+const SQLITE_FLUSHES: usize = 1;
+const POSTGRES_FLUSHES: usize = 2;
 
 /// Users in the table `users`.
 #[derive(Debug)]
@@ -43,8 +45,12 @@ pub struct SqlUserRepository {
 impl SqlUserRepository {
     /// On that database.
     pub fn new(db: &Database) -> Self {
+        let flushes = match db.dialect() {
+            Dialect::Sqlite => SQLITE_FLUSHES,
+            Dialect::Postgres => POSTGRES_FLUSHES,
+        };
         let reader = db.clone();
-        let reads = Gather::new(WIDTHS[WIDTHS.len() - 1], FLUSHES, move |ids| {
+        let reads = Gather::new(WIDTHS[WIDTHS.len() - 1], flushes, move |ids| {
             find_many(reader.clone(), ids)
         });
         Self { db: db.clone(), reads }
