@@ -1,5 +1,5 @@
 //! Which paths exist and what they take: read from the API's own description, so that it cannot disagree with it.
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use poem::http::{HeaderValue, Method};
 use poem_openapi::{
@@ -12,7 +12,7 @@ use super::pointers::Schemas;
 /// One path and its methods.
 #[derive(Debug)]
 pub struct Route {
-    template: String,
+    template: Arc<str>,
     segments: Vec<Segment>,
     methods: Vec<Method>,
     allow: HeaderValue,
@@ -34,7 +34,7 @@ impl Route {
             part => Segment::Literal(part.to_owned()),
         });
         Self {
-            template: template.to_owned(),
+            template: template.into(),
             segments: segments.collect(),
             methods: Vec::new(),
             allow: HeaderValue::from_static(""),
@@ -45,6 +45,11 @@ impl Route {
     /// The path with its parameters in braces, `/v1/files/{id}`.
     pub fn template(&self) -> &str {
         &self.template
+    }
+
+    /// The same, to keep.
+    pub(super) fn shared_template(&self) -> Arc<str> {
+        Arc::clone(&self.template)
     }
 
     /// Whether the method is served here: HEAD wherever GET is (RFC 9110, section 9.3.2), OPTIONS everywhere.
@@ -187,7 +192,7 @@ impl RouteTable {
     }
 
     fn entry(&mut self, template: &str) -> &mut Route {
-        let known = self.routes.iter().position(|route| route.template == template);
+        let known = self.routes.iter().position(|route| *route.template == *template);
         let index = known.unwrap_or_else(|| {
             let index = self.routes.len();
             let route = Route::new(template);
