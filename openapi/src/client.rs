@@ -10,9 +10,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What stands for no limit where one must be given.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
-
 /// The most bytes of an answer. Figures of hundreds of groups take some tens of KiB; whatever sends more is not Plinth.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 
@@ -72,13 +69,7 @@ impl OpsClient {
         if let Some(value) = &mut authorisation {
             value.set_sensitive(true);
         }
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_PATIENCE)
-            .timeout(PATIENCE)
-            .build()
-            .map_err(|error| told(&error))?;
+        let http = builder().timeout(PATIENCE).build().map_err(|error| told(&error))?;
         let address = base.authority().to_owned();
         let stats = base
             .join("/ops/stats")
@@ -121,12 +112,10 @@ impl OpsClient {
         url.set_path("/ops/stats/stream");
         url.query_pairs_mut()
             .append_pair("every_ms", &every.as_millis().to_string());
-        // The stream has no end of its own; each of its parts has one.
-        let request = self.ask(self.http.get(url).timeout(FOREVER));
-        let response = tokio::time::timeout(PATIENCE, request)
-            .await
-            .map_err(|_| ClientError::Slow)??;
-        Ok(StatsStream::new(response, every + PATIENCE))
+        // The stream has no end of its own; the wait for each of its parts has one.
+        let http = builder().read_timeout(every + PATIENCE).build();
+        let http = http.map_err(|error| told(&error))?;
+        Ok(StatsStream::new(self.ask(http.get(url)).await?))
     }
 
     async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response, ClientError> {
@@ -140,6 +129,13 @@ impl OpsClient {
             status => Err(ClientError::Status(status)),
         }
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_PATIENCE)
 }
 
 fn parse(address: &str) -> Result<reqwest::Url, ClientError> {

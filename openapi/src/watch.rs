@@ -1,6 +1,4 @@
 //! The stream of figures as the operations listener sends it: server-sent events, each with one line of data.
-use std::time::Duration;
-
 use crate::client::{MAX_BODY_BYTES, told};
 use crate::{ClientError, StatsBody};
 
@@ -8,15 +6,13 @@ use crate::{ClientError, StatsBody};
 #[derive(Debug)]
 pub struct StatsStream {
     response: reqwest::Response,
-    patience: Duration,
     lines: Lines,
 }
 
 impl StatsStream {
-    pub(crate) fn new(response: reqwest::Response, patience: Duration) -> Self {
+    pub(crate) fn new(response: reqwest::Response) -> Self {
         Self {
             response,
-            patience,
             lines: Lines::default(),
         }
     }
@@ -34,8 +30,7 @@ impl StatsStream {
                     return Ok(Some(stats));
                 }
             }
-            let chunk = tokio::time::timeout(self.patience, self.response.chunk()).await;
-            match chunk.map_err(|_| ClientError::Slow)?.map_err(|error| told(&error))? {
+            match self.response.chunk().await.map_err(|error| told(&error))? {
                 Some(chunk) => self.lines.add(&chunk)?,
                 None => return Ok(None),
             }

@@ -212,7 +212,7 @@ mod tests {
         let (queue, _flush) = before(sink.clone(), 1 << 20, |_| {}).unwrap();
         for expected in 1..=3 {
             queue.take(b"line\n");
-            let soon = std::time::Duration::from_secs(10);
+            let soon = Duration::from_secs(10);
             let mut waited = Duration::ZERO;
             while sink.bytes().len() < expected * 5 {
                 assert!(waited < soon, "line {expected} was not written");
