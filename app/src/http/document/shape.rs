@@ -98,6 +98,9 @@ fn write_choices_out(document: &mut Value, asked: &BTreeSet<String>) {
             .filter(|(member, _)| !required.contains(member));
         let mut gone = Vec::new();
         for (_, property) in optional {
+            // What this member is about says more than what the choice is.
+            let parts = property["allOf"].as_array().cloned().unwrap_or_default();
+            let own = parts.iter().find_map(|part| part.get("description").cloned());
             plain_reference(property);
             let choice = property["$ref"].as_str().and_then(|name| name.rsplit('/').next());
             if let Some((choice, words)) = choice.and_then(|choice| choices.get_key_value(choice)) {
@@ -106,7 +109,7 @@ fn write_choices_out(document: &mut Value, asked: &BTreeSet<String>) {
                     .as_array_mut()
                     .into_iter()
                     .for_each(|words| words.push(Value::Null));
-                *property = json!({ "type": "string", "enum": words["enum"], "description": words["description"] });
+                *property = json!({ "type": "string", "enum": words["enum"], "description": own.as_ref().unwrap_or(&words["description"]) });
                 gone.push(choice.clone());
             }
         }

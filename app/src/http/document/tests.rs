@@ -180,6 +180,10 @@ fn bounds_are_of_parts_that_are_there() {
         (&disposition["enum"][0], &disposition["nullable"]),
         (&json!("attachment"), &json!(true))
     );
+    assert!(
+        disposition["description"].as_str().unwrap().contains("Only images"),
+        "its own words"
+    );
     let required = schemas["MailBody"]["required"].as_array().unwrap();
     assert!(
         required.contains(&json!("sent_at")),
