@@ -3,6 +3,7 @@
 mod bad_requests;
 mod bad_uploads;
 mod clients;
+mod dashboard;
 mod doctor;
 mod enumeration;
 mod figures;
