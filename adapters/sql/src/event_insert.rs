@@ -12,12 +12,13 @@ use uuid::Uuid;
 use crate::connect::Dialect;
 use crate::error::{backend, corrupt};
 use crate::log::{EVENT_COLUMNS, event_from};
-use crate::row::{execute, fetch_all, placeholders, try_execute};
+use crate::row::{blanks, execute, fetch_all, placeholders, try_execute};
 
 const OPERATION: &str = "events.insert";
 
-/// Rows of one statement on SQLite: few distinct texts, so that prepared ones are met again.
-const WIDTHS: [usize; 4] = [64, 16, 4, 1];
+/// Rows of one statement on SQLite: few distinct texts, so that prepared ones are met again, and few pieces for any
+/// number of rows, since each is handed to the thread of the connection and back.
+const WIDTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// An SQLite row of `events`.
 const COLUMNS: usize = 13;
@@ -109,23 +110,20 @@ async fn insert_sqlite(conn: &impl ConnectionTrait, events: &[Event]) -> Result<
     Ok(())
 }
 
+/// Both tables in one call of the driver: every call wakes another thread and is waited for.
 async fn insert_new_sqlite(conn: &impl ConnectionTrait, events: &[&Event]) -> Result<(), DbErr> {
     for some in in_widths(events) {
         let sql = format!(
             "INSERT INTO events (id, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, request_id, \
-             client_id) VALUES {}",
-            placeholders(1, some.len(), COLUMNS)
+             client_id) VALUES {}; INSERT INTO event_pending (event_id, shard) VALUES {}",
+            blanks(some.len(), COLUMNS),
+            blanks(some.len(), 2)
         );
-        try_execute(conn, &sql, some.iter().flat_map(|event| sqlite_values(event)).collect()).await?;
-        let sql = format!(
-            "INSERT INTO event_pending (event_id, shard) VALUES {}",
-            placeholders(1, some.len(), 2)
-        );
-        let values = some
+        let waiting = some
             .iter()
-            .flat_map(|event| [event.id.uuid().into(), shard(event).into()])
-            .collect();
-        try_execute(conn, &sql, values).await?;
+            .flat_map(|event| [event.id.uuid().into(), shard(event).into()]);
+        let values = some.iter().flat_map(|event| sqlite_values(event)).chain(waiting);
+        try_execute(conn, &sql, values.collect()).await?;
     }
     Ok(())
 }

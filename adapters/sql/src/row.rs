@@ -161,6 +161,13 @@ pub(crate) fn placeholders(first: usize, rows: usize, columns: usize) -> String 
     text
 }
 
+/// `(?, ?), (?, ?)` for so many rows and columns, on SQLite: it finds the name of a numbered parameter by looking
+/// through all before it, and the driver asks for each.
+pub(crate) fn blanks(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row.as_str(); rows].join(", ")
+}
+
 /// Holds everybody else who asks for the same kind and key until the transaction ends. SQLite has one writer: there it holds already.
 pub(crate) async fn hold(tx: &WriteTransaction, kind: Hold, key: &str) -> Result<(), BackendError> {
     if tx.dialect() == Dialect::Postgres {
@@ -246,6 +253,7 @@ mod tests {
     fn placeholders_count_through_rows() {
         assert_eq!(placeholders(1, 2, 2), "($1, $2), ($3, $4)");
         assert_eq!(placeholders(5, 1, 3), "($5, $6, $7)");
+        assert_eq!(blanks(2, 2), "(?, ?), (?, ?)");
     }
 
     #[test]

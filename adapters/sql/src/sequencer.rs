@@ -11,14 +11,11 @@ use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait, Value};
 
 use crate::connect::{Database, Dialect, WriteTransaction};
-use crate::event_insert::array;
+use crate::event_insert::{array, in_widths};
 use crate::log::{EVENT_COLUMNS, event_from, shard_from};
-use crate::row::{Row, bigint, execute, fetch_all, fetch_one, placeholders};
+use crate::row::{Row, bigint, blanks, execute, fetch_all, fetch_one};
 
 const OPERATION: &str = "log.sequence";
-
-/// Rows of one statement on SQLite, which binds at most 32,766 values.
-const PIECE: usize = 200;
 
 /// [`LogSequencer`] on SQL. The lease row of a shard is also its head, so that whoever moves the head proves with the same
 /// row that the lease is still its own.
@@ -154,10 +151,14 @@ async fn write_sqlite(tx: &WriteTransaction, plan: &Plan) -> Result<u64, Backend
         ];
         execute(tx.conn(), OPERATION, sql, values).await?;
     }
-    for some in plan.waiting.chunks(PIECE) {
-        let rows = placeholders(1, some.len(), 5);
-        let sql = format!("INSERT INTO event_log (shard, position, event_id, user_id, hash) VALUES {rows}");
-        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 5);
+    for some in in_widths(&plan.waiting) {
+        let sql = format!(
+            "INSERT INTO event_log (shard, position, event_id, user_id, hash) VALUES {}; \
+             DELETE FROM event_pending WHERE sequence IN {}",
+            blanks(some.len(), 5),
+            blanks(1, some.len())
+        );
+        let mut values: Vec<Value> = Vec::with_capacity(some.len() * 6);
         for Waiting { logged, .. } in some {
             values.extend([
                 number(logged.shard),
@@ -167,18 +168,8 @@ async fn write_sqlite(tx: &WriteTransaction, plan: &Plan) -> Result<u64, Backend
                 logged.hash.to_vec().into(),
             ]);
         }
+        values.extend(some.iter().map(|waiting| Value::from(waiting.sequence)));
         execute(tx.conn(), OPERATION, &sql, values).await?;
-        let sql = format!(
-            "DELETE FROM event_pending WHERE sequence IN {}",
-            placeholders(1, 1, some.len())
-        );
-        execute(
-            tx.conn(),
-            OPERATION,
-            &sql,
-            some.iter().map(|waiting| waiting.sequence.into()).collect(),
-        )
-        .await?;
     }
     Ok(plan.waiting.len() as u64)
 }
