@@ -16,6 +16,7 @@ use super::accounts::Done;
 use super::auth::{Bearer, Caller};
 use super::input::{Fields, page};
 use super::problem::Fault;
+use super::written::Written;
 use crate::service::accounts::Accounts;
 use crate::service::sessions::Sessions;
 
@@ -65,8 +66,8 @@ impl MeApi {
         operation_id = "get_me",
         tag = "super::Tags::Accounts"
     )]
-    async fn get(&self, auth: Bearer) -> Result<Json<UserBody>, Fault> {
-        Ok(Json((&self.accounts.profile(auth.0.user_id()).await?).into()))
+    async fn get(&self, auth: Bearer) -> Result<Written<UserBody>, Fault> {
+        Ok(Written((&self.accounts.profile(auth.0.user_id()).await?).into()))
     }
 
     /// Change the own account

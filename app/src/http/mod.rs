@@ -17,6 +17,7 @@ pub mod pages;
 pub mod problem;
 pub mod sessions;
 pub mod system;
+pub mod written;
 
 use poem_openapi::Tags as DeriveTags;
 

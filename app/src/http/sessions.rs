@@ -14,6 +14,7 @@ use super::auth::{Bearer, Visitor};
 use super::input::Fields;
 use super::problem::Fault;
 use super::throttled;
+use super::written::Written;
 use crate::service::gate::Gate;
 use crate::service::sessions::{Login, LoginError, RefreshError, Sessions, TokenPair};
 
@@ -151,8 +152,8 @@ impl SessionsApi {
     ///
     /// The claims of the presented token, without a look at the database.
     #[oai(path = "/v1/auth/whoami", method = "get", operation_id = "whoami")]
-    async fn whoami(&self, auth: Bearer) -> Json<ClaimsBody> {
-        Json((&auth.0.claims).into())
+    async fn whoami(&self, auth: Bearer) -> Written<ClaimsBody> {
+        Written((&auth.0.claims).into())
     }
 }
 
