@@ -28,7 +28,13 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) {
             let person = site.person("reader").await;
             let bare = Peer::find(&site.database_url());
             let address = format!("{}/users/{}", bare.base, person.id);
-            Some((site, me(site, person.client.token()), bare, Target::get(address)))
+            Some((
+                site,
+                person.id.clone(),
+                me(site, person.client.token()),
+                bare,
+                Target::get(address),
+            ))
         }
         None => {
             println!("not measured: there is no PostgreSQL (run scripts/bench)");
@@ -36,9 +42,9 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) {
         }
     };
     for _ in 0..plan.rounds {
-        if let Some((site, me, _bare, target)) = &on_postgres {
-            let script = "SELECT * FROM users WHERE id = (SELECT id FROM users LIMIT 1);\n";
-            if let Some(rate) = pgbench(&site.database_url(), script, plan.length) {
+        if let Some((site, id, me, _bare, target)) = &on_postgres {
+            let script = format!("SELECT * FROM users WHERE id = '{id}';\n");
+            if let Some(rate) = pgbench(&site.database_url(), &script, plan.length) {
                 report.add("pgbench, one prepared read by id", "reads/s", rate, Wanted::Nothing);
             }
             report.add(BARE, "requests/s", rate(target, plan), Wanted::Nothing);

@@ -2,7 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
+use pasetors::Public;
+use pasetors::keys::{AsymmetricKeyPair, Generate as _};
+use pasetors::token::UntrustedToken;
+use pasetors::version4::{PublicToken, V4};
 use plinth_tests::api::Client;
 use plinth_tests::site::{Backing, Site, sign_in};
 use serde_json::json;
@@ -48,6 +53,12 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) {
         }
     }
     for _ in 0..plan.rounds {
+        report.add(
+            "the signature check by itself",
+            "us",
+            signature_check(),
+            Wanted::Nothing,
+        );
         new_tokens(&site, &person.email, &person.password, report).await;
     }
 }
@@ -79,6 +90,18 @@ async fn new_tokens(site: &Site, email: &str, password: &str, report: &mut Repor
         cold - warm,
         Wanted::AtMost(55.0),
     );
+}
+
+/// What the library takes to verify a token of the size of ours: most of what a new token costs.
+fn signature_check() -> f64 {
+    let pair = AsymmetricKeyPair::<V4>::generate().expect("the system has randomness");
+    let token = PublicToken::sign(&pair.secret, &[b'x'; 440], Some(&[b'k'; 60]), None).expect("a token");
+    let (start, times) = (Instant::now(), 3_000);
+    for _ in 0..times {
+        let untrusted = UntrustedToken::<Public, V4>::try_from(token.as_str()).expect("a token");
+        PublicToken::verify(&pair.public, &untrusted, Some(&[b'k'; 60]), None).expect("our own signature");
+    }
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(times)
 }
 
 async fn mint(client: Client, mut refresh: String) -> Vec<String> {
