@@ -1,5 +1,7 @@
 //! File rows, reservations, and the room that both take.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::blob::FileType;
 use domain::file::{File, Reservation, StorageUsage};
@@ -9,6 +11,7 @@ use domain::time::Timestamp;
 use ports::{BackendError, Effects, EffectsError, FileRepository, InsertFileError, ReserveError};
 use sea_orm::Value;
 
+use crate::by_id::{ById, Table};
 use crate::connect::{Database, WriteTransaction};
 use crate::effects::write_effects;
 use crate::row::{
@@ -24,12 +27,25 @@ const RESERVED: &str = "id, user_id, backend, blob_key, bytes, created_at, expir
 #[derive(Debug, Clone)]
 pub struct SqlFileRepository {
     db: Database,
+    reads: Arc<ById<File>>,
 }
 
 impl SqlFileRepository {
     /// Keeps file rows in this database.
     pub fn new(db: &Database) -> Self {
-        Self { db: db.clone() }
+        let reads = ById::new(
+            db,
+            Table {
+                operation: "files.find",
+                select: format!("SELECT {COLUMNS} FROM files"),
+                read: file_from,
+                id: |file: &File| file.id.uuid(),
+            },
+        );
+        Self {
+            db: db.clone(),
+            reads: Arc::new(reads),
+        }
     }
 }
 
@@ -185,19 +201,11 @@ impl FileRepository for SqlFileRepository {
     }
 
     async fn find(&self, user: UserId, id: FileId) -> Result<Option<File>, BackendError> {
-        let sql = format!("SELECT {COLUMNS} FROM files WHERE id = $1 AND user_id = $2");
-        let values = vec![id.uuid().into(), user.uuid().into()];
-        fetch_one(self.db.read(), "files.find", &sql, values)
-            .await?
-            .as_ref()
-            .map(file_from)
-            .transpose()
+        Ok(self.find_any(id).await?.filter(|file| file.user_id == user))
     }
 
     async fn find_any(&self, id: FileId) -> Result<Option<File>, BackendError> {
-        let sql = format!("SELECT {COLUMNS} FROM files WHERE id = $1");
-        let row = fetch_one(self.db.read(), "files.find_any", &sql, vec![id.uuid().into()]).await?;
-        row.as_ref().map(file_from).transpose()
+        self.reads.find(id.uuid()).await
     }
 
     async fn list(&self, user: UserId, kind: Option<FileType>, page: &PageRequest) -> Result<Page<File>, BackendError> {

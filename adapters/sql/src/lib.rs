@@ -3,6 +3,7 @@
 //! One SQL text serves both engines wherever they agree (both take `$1`); where they differ the difference stands beside
 //! the statement. A mutating method is one transaction: the row, then its effects, in [`effects`].
 
+mod by_id;
 mod connect;
 mod cursors;
 mod effects;

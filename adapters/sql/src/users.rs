@@ -1,7 +1,5 @@
 //! The accounts: rows, optimistic versions, and the administrator that must stay.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use domain::email::EmailAddress;
 use domain::id::UserId;
@@ -13,10 +11,10 @@ use domain::user::{Role, User};
 use ports::{BackendError, Effects, EffectsError, InsertUserError, UpdateUserError, UserRepository, UserUpdate};
 use sea_orm::{DbErr, Value};
 
+use crate::by_id::{ById, Table};
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::effects::write_effects;
 use crate::error::{backend, unique_violation};
-use crate::gather::Gather;
 use crate::one_time_tokens::{redeem, void_resets};
 use crate::row::{
     Hold, Row, Start, bigint, empty_page, fetch_all, fetch_one, finish_page, hold, int, page_limit, placeholders,
@@ -27,32 +25,25 @@ use crate::sessions::end_sessions;
 const COLUMNS: &str = "id, email, name, password_scheme, password_cost, password_pepper, password_hash, tier, role, \
     epoch, disabled_at, created_at, updated_at, version";
 
-/// Concurrent reads by id become one statement of up to so many ids, in one of few widths, so that each stays prepared.
-const WIDTHS: [usize; 4] = [1, 4, 16, 32];
-
-/// How many such statements run at once. The fewer, the more ids each has; a second keeps PostgreSQL busy while the
-/// answer of the first is taken apart, where SQLite would only contend for the same cores.
-const SQLITE_FLUSHES: usize = 1;
-const POSTGRES_FLUSHES: usize = 2;
-
 /// Users in the table `users`.
 #[derive(Debug)]
 pub struct SqlUserRepository {
     db: Database,
-    reads: Gather<UserId, Result<Option<User>, BackendError>>,
+    reads: ById<User>,
 }
 
 impl SqlUserRepository {
     /// On that database.
     pub fn new(db: &Database) -> Self {
-        let flushes = match db.dialect() {
-            Dialect::Sqlite => SQLITE_FLUSHES,
-            Dialect::Postgres => POSTGRES_FLUSHES,
-        };
-        let reader = db.clone();
-        let reads = Gather::new(WIDTHS[WIDTHS.len() - 1], flushes, move |ids| {
-            find_many(reader.clone(), ids)
-        });
+        let reads = ById::new(
+            db,
+            Table {
+                operation: "users.find",
+                select: format!("SELECT {COLUMNS} FROM users"),
+                read: read_user,
+                id: |user: &User| user.id.uuid(),
+            },
+        );
         Self { db: db.clone(), reads }
     }
 
@@ -95,7 +86,7 @@ impl SqlUserRepository {
 #[async_trait]
 impl UserRepository for SqlUserRepository {
     async fn find(&self, id: UserId) -> Result<Option<User>, BackendError> {
-        self.reads.call(id).await?
+        self.reads.find(id.uuid()).await
     }
 
     async fn find_by_email(&self, email: &EmailAddress) -> Result<Option<User>, BackendError> {
@@ -261,30 +252,6 @@ async fn others_administer(tx: &WriteTransaction, user: UserId) -> Result<bool, 
             .await?
             .is_some(),
     )
-}
-
-async fn find_many(db: Database, ids: Vec<UserId>) -> Vec<Result<Option<User>, BackendError>> {
-    match read_many(&db, &ids).await {
-        Ok(users) => ids.iter().map(|id| Ok(users.get(id).cloned())).collect(),
-        Err(error) => ids.iter().map(|_| Err(error.again())).collect(),
-    }
-}
-
-async fn read_many(db: &Database, ids: &[UserId]) -> Result<HashMap<UserId, User>, BackendError> {
-    let Some(last) = ids.last() else {
-        return Ok(HashMap::new());
-    };
-    let width = WIDTHS
-        .into_iter()
-        .find(|width| *width >= ids.len())
-        .unwrap_or(ids.len());
-    let mut values: Vec<Value> = ids.iter().map(|id| id.uuid().into()).collect();
-    values.resize(width, last.uuid().into());
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE id IN {}", placeholders(1, 1, width));
-    let rows = fetch_all(db.read(), "users.find", &sql, values).await?;
-    rows.iter()
-        .map(|row| read_user(row).map(|user| (user.id, user)))
-        .collect()
 }
 
 fn read_user(row: &Row) -> Result<User, BackendError> {
