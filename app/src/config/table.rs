@@ -506,8 +506,8 @@ pub(super) static KEYS: &[Key] = &[
             rule::log_filter,
         ),
         Is("info"),
-        "info,plinth::http=debug",
-        "What is logged.",
+        "info,plinth::access=off",
+        "What is logged. Each request is one line of `plinth::access`, at `info`.",
     )
     .reloading(),
     Key::new(
