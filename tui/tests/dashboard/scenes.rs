@@ -116,9 +116,9 @@ pub(crate) fn healthy(step: u64) -> Value {
         "pool": {"max": 15, "open": 12, "idle": 12 - in_use, "utilisation": in_use as f64 / 15.0,
             "failures": 0, "slow": 2, "statements": times(3 * requests, 3)},
         "log": {"unsequenced": step % 3, "head": events, "lags": [
-            {"group": "usage", "events": step % 4},
-            {"group": "welcome", "events": 0},
-            {"group": "webhooks", "events": 840 - 9 * step.min(90)},
+            {"group": "usage", "events": step % 4, "delay": times(events, 7)},
+            {"group": "welcome", "events": 0, "delay": times(800 + step / 8, 7)},
+            {"group": "webhooks", "events": 840 - 9 * step.min(90), "delay": times(events / 2, 12)},
         ], "append": times(events, 5), "publish": times(events, 6)},
         "workers": {
             "sequenced": events, "handled": events * 2, "handler_failures": 3,
@@ -133,12 +133,12 @@ pub(crate) fn healthy(step: u64) -> Value {
         },
         "revocations_age_ms": 120 + 37 * (step % 5),
         "backends": [
-            {"name": "files local", "breaker": "closed", "calls": stored, "failures": 2, "refused": 0,
+            {"name": "files local", "kind": "files", "breaker": "closed", "calls": stored, "failures": 2, "refused": 0,
              "total_micros": stored * 940, "operations": [
                 {"operation": "get", "failures": 0, "time": times(27 * step + 80_000, 4)},
                 {"operation": "put", "failures": 2, "time": times(4 * step + 8_000, 7)},
              ]},
-            {"name": "mail", "breaker": "closed", "calls": mails, "failures": 14, "refused": 0,
+            {"name": "mail", "kind": "mail", "breaker": "closed", "calls": mails, "failures": 14, "refused": 0,
              "total_micros": mails * 41_000, "operations": [
                 {"operation": "send", "failures": 14, "time": times(mails, 8)},
              ]},
@@ -251,8 +251,15 @@ pub(crate) fn older(mut figures: Value) -> Value {
             figures[part].as_object_mut().expect("an object").remove(*name);
         }
     }
-    for backend in figures["backends"].as_array_mut().expect("a list") {
-        backend.as_object_mut().expect("an object").remove("operations");
+    for (part, name) in [
+        ("/backends", "operations"),
+        ("/backends", "kind"),
+        ("/log/lags", "delay"),
+    ] {
+        let list = figures.pointer_mut(part).and_then(Value::as_array_mut).expect("a list");
+        for entry in list {
+            entry.as_object_mut().expect("an object").remove(name);
+        }
     }
     figures
 }
