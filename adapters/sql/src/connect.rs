@@ -14,14 +14,14 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{ConnectOptions, Error as DriverError};
+use sea_orm::sqlx::{ConnectOptions, Connection, Error as DriverError};
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, SqlxPostgresConnector, SqlxSqliteConnector,
-    TransactionOptions, TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, SqlxPostgresConnector, SqlxSqliteConnector, TransactionTrait, Value,
 };
 
 use crate::error::{backend, is_temporary_driver};
-use crate::row::bounded;
+use crate::group::{Unit, Writer};
+use crate::row::{Row, bounded, execute, fetch_all};
 
 /// Prepared statements that one connection remembers: more than the statements of this crate in all their widths.
 const STATEMENT_CACHE: usize = 256;
@@ -168,6 +168,8 @@ struct Inner {
     dialect: Dialect,
     read: DatabaseConnection,
     write: DatabaseConnection,
+    /// The turns of SQLite's writer.
+    turns: Option<Arc<Writer>>,
     pools: Pools,
     meter: Arc<Meter>,
 }
@@ -261,7 +263,14 @@ impl Database {
             .max_lifetime(options.max_lifetime)
             .test_before_acquire(false);
         let writer = open_writer(
-            &pool.clone().max_connections(1).idle_timeout(None).max_lifetime(None),
+            &pool
+                .clone()
+                .max_connections(1)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                // After a transaction that the engine ended by itself (a full disk) the driver still counts one as open,
+                // and the next would not take the write lock from its beginning.
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) })),
             &for_writing,
         )
         .await?;
@@ -269,11 +278,13 @@ impl Database {
             .max_connections(options.max_connections.max(1))
             .connect_lazy_with(for_reading.clone());
         let meter = Meter::new();
+        let write = meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 dialect: Dialect::Sqlite,
                 read: meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone())),
-                write: meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone())),
+                turns: Some(Arc::new(Writer::new(write.clone(), options.acquire_timeout))),
+                write,
                 meter,
                 pools: Pools::Sqlite {
                     readers,
@@ -321,6 +332,7 @@ impl Database {
                 dialect: Dialect::Postgres,
                 read: connection.clone(),
                 write: connection,
+                turns: None,
                 pools: Pools::Postgres(pool),
             }),
         })
@@ -336,9 +348,36 @@ impl Database {
         &self.inner.read
     }
 
-    /// For single statements that write, and for migrating. On SQLite it is the one writer.
+    /// For migrating, and for statements outside of this crate. On SQLite it is the one writer, in nobody's turn: what this
+    /// crate writes goes through [`begin_write`](Self::begin_write), [`execute`](Self::execute) and [`fetch_written`](Self::fetch_written).
     pub fn writer(&self) -> &DatabaseConnection {
         &self.inner.write
+    }
+
+    /// Runs one statement that writes, durable when this returns, and gives how many rows it touched.
+    pub(crate) async fn execute(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<u64, BackendError> {
+        match &self.inner.turns {
+            Some(writer) => writer.execute(operation, sql, values).await,
+            None => execute(&self.inner.write, operation, sql, values).await,
+        }
+    }
+
+    /// As [`execute`](Self::execute), for a statement that returns rows.
+    pub(crate) async fn fetch_written(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, BackendError> {
+        match &self.inner.turns {
+            Some(writer) => writer.fetch_all(operation, sql, values).await,
+            None => fetch_all(&self.inner.write, operation, sql, values).await,
+        }
     }
 
     /// How to open a reader of one's own, on SQLite.
@@ -351,16 +390,13 @@ impl Database {
 
     /// Begins a transaction that writes; on SQLite it holds the write lock from the start, so that it never fails half-way for want of it.
     pub(crate) async fn begin_write(&self) -> Result<WriteTransaction, BackendError> {
-        let mode = match self.inner.dialect {
-            Dialect::Sqlite => Some(SqliteTransactionMode::Immediate),
-            Dialect::Postgres => None,
+        let inner = match &self.inner.turns {
+            Some(writer) => Write::Unit(writer.begin().await?),
+            None => {
+                let begun = bounded(self.inner.write.begin()).await;
+                Write::Transaction(begun.map_err(|error| backend("begin", error))?)
+            }
         };
-        let options = TransactionOptions {
-            sqlite_transaction_mode: mode,
-            ..TransactionOptions::default()
-        };
-        let begun = self.inner.write.begin_with_options(options);
-        let inner = bounded(begun).await.map_err(|error| backend("begin", error))?;
         Ok(WriteTransaction {
             inner,
             dialect: self.inner.dialect,
@@ -399,6 +435,9 @@ impl Database {
         match &self.inner.pools {
             Pools::Postgres(pool) => pool.close().await,
             Pools::Sqlite { readers, writer, .. } => {
+                if let Some(writer) = &self.inner.turns {
+                    writer.settle().await;
+                }
                 // The last connection to close folds the log into the file, which a reader cannot.
                 readers.close().await;
                 writer.close().await;
@@ -438,14 +477,23 @@ fn refusal(error: DriverError) -> ConnectError {
 /// A transaction that writes; dropping it rolls it back.
 #[derive(Debug)]
 pub(crate) struct WriteTransaction {
-    inner: DatabaseTransaction,
+    inner: Write,
     dialect: Dialect,
+}
+
+#[derive(Debug)]
+enum Write {
+    Transaction(DatabaseTransaction),
+    Unit(Unit),
 }
 
 impl WriteTransaction {
     /// For statements within it.
     pub(crate) fn conn(&self) -> &DatabaseTransaction {
-        &self.inner
+        match &self.inner {
+            Write::Transaction(transaction) => transaction,
+            Write::Unit(unit) => unit.conn(),
+        }
     }
 
     /// The engine.
@@ -455,8 +503,19 @@ impl WriteTransaction {
 
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), BackendError> {
-        bounded(self.inner.commit())
-            .await
-            .map_err(|error| backend("commit", error))
+        match self.inner {
+            Write::Transaction(transaction) => bounded(transaction.commit())
+                .await
+                .map_err(|error| backend("commit", error)),
+            Write::Unit(unit) => unit.commit().await,
+        }
+    }
+
+    /// Ends a transaction that wrote nothing, before its caller tells what it saw as a success.
+    pub(crate) async fn unchanged(self) -> Result<(), BackendError> {
+        match self.inner {
+            Write::Transaction(_) => Ok(()),
+            Write::Unit(unit) => unit.unchanged().await,
+        }
     }
 }

@@ -10,7 +10,7 @@ use sea_orm::Value;
 
 use crate::connect::{Database, Dialect};
 use crate::log::{cursors_from, shard_from};
-use crate::row::{bigint, execute, fetch_all, placeholders};
+use crate::row::{bigint, placeholders};
 
 /// [`CursorStore`] on SQL.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl CursorStore for SqlCursorStore {
             now.micros().into(),
             now.plus(ttl).micros().into(),
         ];
-        cursors_from(&fetch_all(self.db.writer(), "cursors.claim", CLAIM, values).await?)
+        cursors_from(&self.db.fetch_written("cursors.claim", CLAIM, values).await?)
     }
 
     async fn advance(
@@ -85,7 +85,8 @@ impl CursorStore for SqlCursorStore {
             let (from, to) = (bigint(operation, step.from)?, bigint(operation, step.to)?);
             values.extend([i16::from(step.shard.number()).into(), from.into(), to.into()]);
         }
-        fetch_all(self.db.writer(), operation, &sql, values)
+        self.db
+            .fetch_written(operation, &sql, values)
             .await?
             .iter()
             .map(shard_from)
@@ -94,13 +95,9 @@ impl CursorStore for SqlCursorStore {
 
     async fn release(&self, group: &str, owner: &str) -> Result<(), BackendError> {
         let sql = "UPDATE cursors SET lease_owner = NULL, lease_until = 0 WHERE group_name = $1 AND lease_owner = $2";
-        execute(
-            self.db.writer(),
-            "cursors.release",
-            sql,
-            vec![group.into(), owner.into()],
-        )
-        .await?;
+        self.db
+            .execute("cursors.release", sql, vec![group.into(), owner.into()])
+            .await?;
         Ok(())
     }
 
@@ -116,6 +113,6 @@ impl CursorStore for SqlCursorStore {
              WHERE i.at < $1 ORDER BY i.at LIMIT $2{lock})"
         );
         let values = vec![before.micros().into(), i64::from(limit).into()];
-        execute(self.db.writer(), "inbox.prune", &sql, values).await
+        self.db.execute("inbox.prune", &sql, values).await
     }
 }

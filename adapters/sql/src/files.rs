@@ -191,7 +191,7 @@ impl FileRepository for SqlFileRepository {
         let tx = self.db.begin_write().await?;
         let sql = "DELETE FROM file_reservations WHERE id = $1 RETURNING user_id, bytes";
         let Some(row) = fetch_one(tx.conn(), operation, sql, vec![id.uuid().into()]).await? else {
-            return Ok(());
+            return tx.unchanged().await;
         };
         let held: i64 = row.get("bytes")?;
         if held > 0 {
@@ -241,6 +241,7 @@ impl FileRepository for SqlFileRepository {
         let sql = format!("DELETE FROM files WHERE id = $1 AND user_id = $2 RETURNING {COLUMNS}");
         let values = vec![id.uuid().into(), user.uuid().into()];
         let Some(row) = fetch_one(tx.conn(), operation, &sql, values).await? else {
+            tx.unchanged().await?;
             return Ok(None);
         };
         let file = file_from(&row)?;
@@ -268,14 +269,15 @@ impl FileRepository for SqlFileRepository {
             .await?
             .is_some()
         {
-            execute(self.db.writer(), operation, SWEEP, values.clone()).await?;
+            self.db.execute(operation, SWEEP, values.clone()).await?;
         }
         let sql = format!(
             "SELECT {RESERVED} FROM file_reservations WHERE removed = TRUE AND expires_at <= $1 \
              ORDER BY expires_at, id LIMIT $2"
         );
         // From the writer, which has what was just marked.
-        fetch_all(self.db.writer(), operation, &sql, values)
+        self.db
+            .fetch_written(operation, &sql, values)
             .await?
             .iter()
             .map(reservation_from)

@@ -9,7 +9,7 @@ use sea_orm::Value;
 
 use crate::connect::Database;
 use crate::error::ADAPTER;
-use crate::row::{Row, execute, fetch_one};
+use crate::row::{Row, fetch_one};
 
 /// A row that goes between the two statements of one look is looked for again, so often.
 const LOOKS: u32 = 5;
@@ -54,7 +54,7 @@ impl IdempotencyStore for SqlIdempotencyStore {
             now.minus(lock).micros().into(),
         ]);
         for _ in 0..LOOKS {
-            if execute(self.db.writer(), operation, take, values.clone()).await? == 1 {
+            if self.db.execute(operation, take, values.clone()).await? == 1 {
                 return Ok(Begun::New);
             }
             if let Some(row) = fetch_one(self.db.read(), operation, look, key_values(scope)).await? {
@@ -70,7 +70,7 @@ impl IdempotencyStore for SqlIdempotencyStore {
 
     async fn release(&self, scope: &IdempotencyScope) -> Result<(), BackendError> {
         let sql = "DELETE FROM idempotency WHERE user_id = $1 AND route = $2 AND key = $3 AND status IS NULL";
-        execute(self.db.writer(), "idempotency.release", sql, key_values(scope)).await?;
+        self.db.execute("idempotency.release", sql, key_values(scope)).await?;
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl IdempotencyStore for SqlIdempotencyStore {
         let sql = "DELETE FROM idempotency WHERE (user_id, route, key) IN \
             (SELECT user_id, route, key FROM idempotency WHERE begun_at < $1 ORDER BY begun_at LIMIT $2)";
         let values = vec![before.micros().into(), i64::from(limit).into()];
-        execute(self.db.writer(), "idempotency.prune", sql, values).await
+        self.db.execute("idempotency.prune", sql, values).await
     }
 }
 

@@ -6,7 +6,7 @@ use ports::{BackendError, BindMasterKeyError, Installation, InstallationReposito
 
 use crate::connect::Database;
 use crate::error::ADAPTER;
-use crate::row::{Row, execute, fetch_one};
+use crate::row::{Row, fetch_one};
 
 /// The one row of the table `installation`, made by the first migration.
 #[derive(Debug, Clone)]
@@ -51,13 +51,9 @@ impl InstallationRepository for SqlInstallationRepository {
         // The usual start reads only: it needs no write lock.
         if stored(self.row().await?)?.is_none() {
             let sql = "UPDATE installation SET key_fingerprint = $1 WHERE key_fingerprint IS NULL";
-            execute(
-                self.db.writer(),
-                "installation.bind",
-                sql,
-                vec![fingerprint.to_vec().into()],
-            )
-            .await?;
+            self.db
+                .execute("installation.bind", sql, vec![fingerprint.to_vec().into()])
+                .await?;
         }
         match stored(self.row().await?)? {
             Some(bound) if bound == fingerprint => Ok(()),

@@ -47,6 +47,7 @@ impl SigningKeyRepository for SqlSigningKeyRepository {
             )
             .await?;
             if any.is_some() {
+                tx.unchanged().await?;
                 return Ok(false);
             }
         }

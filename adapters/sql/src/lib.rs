@@ -12,6 +12,7 @@ mod event_insert;
 mod event_store;
 mod files;
 mod gather;
+mod group;
 mod idempotency;
 mod installation;
 mod keys;

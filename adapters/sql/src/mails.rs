@@ -160,7 +160,7 @@ impl MailQueue for SqlMailQueue {
         };
         let until = now.plus(lease).micros();
         let values = vec![now.micros().into(), i64::from(limit).into(), owner.into(), until.into()];
-        let rows = fetch_all(self.db.writer(), operation, &sql, values).await?;
+        let rows = self.db.fetch_written(operation, &sql, values).await?;
         let mut mails: Vec<Mail> = rows.iter().map(mail_from).collect::<Result<_, BackendError>>()?;
         mails.sort_by_key(|mail| (mail.next_attempt_at, mail.id));
         Ok(mails)
@@ -178,6 +178,7 @@ impl MailQueue for SqlMailQueue {
         let tx = self.db.begin_write().await?;
         let recorded = record(&tx, owner, outcomes).await?;
         if recorded.is_empty() {
+            tx.unchanged().await?;
             return Ok(Vec::new());
         }
         write_attempts(&tx, outcomes, &recorded).await?;

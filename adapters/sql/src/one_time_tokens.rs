@@ -52,7 +52,7 @@ impl OneTimeTokenRepository for SqlOneTimeTokenRepository {
         let sql = "DELETE FROM one_time_tokens WHERE hash IN \
             (SELECT hash FROM one_time_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         let values = vec![before.micros().into(), i64::from(limit).into()];
-        execute(self.db.writer(), "one_time_tokens.prune", sql, values).await
+        self.db.execute("one_time_tokens.prune", sql, values).await
     }
 }
 

@@ -65,7 +65,7 @@ impl RegistrationRepository for SqlRegistrationRepository {
         let now = effects.tokens.first().map(|token| token.created_at);
         match lock_registration(&tx, id).await? {
             Some(registration) if is_open(&registration, now) => {}
-            _ => return Ok(()),
+            _ => return Ok(tx.unchanged().await?),
         }
         write_effects(&self.db, &tx, effects).await?;
         Ok(tx.commit().await?)
@@ -96,7 +96,7 @@ impl RegistrationRepository for SqlRegistrationRepository {
             skip_locked(self.db.dialect())
         );
         let values = vec![before.micros().into(), i64::from(limit).into()];
-        execute(self.db.writer(), "registrations.prune", &sql, values).await
+        self.db.execute("registrations.prune", &sql, values).await
     }
 }
 

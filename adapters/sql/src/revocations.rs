@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::connect::Database;
 use crate::error::{ADAPTER, is_temporary_driver};
-use crate::row::{Row, execute, fetch_all};
+use crate::row::{Row, fetch_all};
 
 /// Revocations in the table `revocations`.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl RevocationFeed for SqlRevocationFeed {
         let sql = "DELETE FROM revocations WHERE sequence IN \
             (SELECT sequence FROM revocations WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
         let values = vec![now.micros().into(), i64::from(limit).into()];
-        execute(self.db.writer(), "revocations.prune", sql, values).await
+        self.db.execute("revocations.prune", sql, values).await
     }
 }
 

@@ -137,7 +137,7 @@ async fn write_postgres(db: &Database, owner: &str, plan: &Plan) -> Result<u64, 
         of(ArrayType::Uuid, &|waiting| waiting.logged.event.user_id.uuid().into()),
         of(ArrayType::Bytes, &|waiting| waiting.logged.hash.to_vec().into()),
     ];
-    execute(db.writer(), OPERATION, POSTGRES_WRITE, values).await
+    db.execute(OPERATION, POSTGRES_WRITE, values).await
 }
 
 /// Within the one transaction that may write, what was read holds.
@@ -194,7 +194,7 @@ impl LogSequencer for SqlLogSequencer {
             ),
         };
         let values = vec![owner.into(), now.micros().into(), now.plus(ttl).micros().into()];
-        let rows = fetch_all(self.db.writer(), "log.lease", &sql, values).await?;
+        let rows = self.db.fetch_written("log.lease", &sql, values).await?;
         let mut shards: Vec<Shard> = rows.iter().map(shard_from).collect::<Result<_, BackendError>>()?;
         shards.sort();
         Ok(shards)
@@ -230,7 +230,7 @@ impl LogSequencer for SqlLogSequencer {
 
     async fn release(&self, owner: &str) -> Result<(), BackendError> {
         let sql = "UPDATE log_shards SET lease_owner = NULL, lease_until = 0 WHERE lease_owner = $1";
-        execute(self.db.writer(), "log.release", sql, vec![owner.into()]).await?;
+        self.db.execute("log.release", sql, vec![owner.into()]).await?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use ports::{
     AdvanceSessionError, BackendError, Effects, EffectsError, InsertSessionError, SessionEnding, SessionHorizon,
     SessionRepository, SessionSelection,
 };
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::Value;
 use uuid::Uuid;
 
 use crate::connect::{Database, Dialect, WriteTransaction};
@@ -93,17 +93,24 @@ impl SessionRepository for SqlSessionRepository {
         at: Timestamp,
         effects: &Effects,
     ) -> Result<(), AdvanceSessionError> {
+        let operation = "sessions.advance";
+        let generation = |number| int(operation, number).map_err(EffectsError::from);
+        let values = vec![
+            generation(from.saturating_add(1))?.into(),
+            at.micros().into(),
+            id.uuid().into(),
+            generation(from)?.into(),
+        ];
         if is_empty(effects) {
-            return match advance(self.db.writer(), id, from, at)
-                .await
-                .map_err(EffectsError::from)?
-            {
-                true => Ok(()),
-                false => Err(AdvanceSessionError::Stale),
+            let advanced = self.db.execute(operation, ADVANCE, values).await;
+            return match advanced.map_err(EffectsError::from)? {
+                1 => Ok(()),
+                _ => Err(AdvanceSessionError::Stale),
             };
         }
         let tx = self.db.begin_write().await.map_err(EffectsError::from)?;
-        if !advance(tx.conn(), id, from, at).await.map_err(EffectsError::from)? {
+        let advanced = execute(tx.conn(), operation, ADVANCE, values).await;
+        if advanced.map_err(EffectsError::from)? != 1 {
             return Err(AdvanceSessionError::Stale);
         }
         write_effects(&self.db, &tx, effects).await?;
@@ -120,6 +127,7 @@ impl SessionRepository for SqlSessionRepository {
         let tx = self.db.begin_write().await?;
         let ended = end_sessions(&tx, user, ending, at).await?;
         if ended == 0 {
+            tx.unchanged().await?;
             return Ok(0);
         }
         write_effects(&self.db, &tx, effects).await?;
@@ -142,7 +150,7 @@ impl SessionRepository for SqlSessionRepository {
             );
             let rest = i64::from(limit) - i64::try_from(removed).unwrap_or(i64::MAX);
             let values = vec![bound.micros().into(), rest.max(0).into()];
-            removed += execute(self.db.writer(), "sessions.prune", &sql, values).await?;
+            removed += self.db.execute("sessions.prune", &sql, values).await?;
         }
         Ok(removed)
     }
@@ -191,18 +199,8 @@ async fn refusal(tx: &WriteTransaction, user: UserId) -> Result<InsertSessionErr
     })
 }
 
-async fn advance(conn: &impl ConnectionTrait, id: SessionId, from: u32, at: Timestamp) -> Result<bool, BackendError> {
-    let operation = "sessions.advance";
-    let sql = "UPDATE sessions SET generation = $1, last_used_at = $2, rotated_at = $2 \
-        WHERE id = $3 AND generation = $4 AND ended_at IS NULL";
-    let values = vec![
-        int(operation, from.saturating_add(1))?.into(),
-        at.micros().into(),
-        id.uuid().into(),
-        int(operation, from)?.into(),
-    ];
-    Ok(execute(conn, operation, sql, values).await? == 1)
-}
+const ADVANCE: &str = "UPDATE sessions SET generation = $1, last_used_at = $2, rotated_at = $2 \
+    WHERE id = $3 AND generation = $4 AND ended_at IS NULL";
 
 /// Ends the selected sessions that have not ended, each with its revocation; gives how many.
 pub(crate) async fn end_sessions(

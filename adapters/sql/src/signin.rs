@@ -6,7 +6,7 @@ use ports::{BackendError, SignInLedger};
 
 use crate::connect::Database;
 use crate::error::corrupt;
-use crate::row::{execute, fetch_one};
+use crate::row::fetch_one;
 
 /// Failures in the table `sign_in_failures`, known clients in `sign_in_clients`.
 #[derive(Debug, Clone)]
@@ -28,8 +28,10 @@ impl SignInLedger for SqlSignInLedger {
         let sql = "INSERT INTO sign_in_failures (account, day, failures) VALUES ($1, $2, 1) \
             ON CONFLICT (account, day) DO UPDATE SET failures = sign_in_failures.failures + 1 RETURNING failures";
         let values = vec![account.to_vec().into(), day(now).into()];
-        let row = fetch_one(self.db.writer(), operation, sql, values).await?;
-        row.ok_or_else(|| corrupt(operation, "failures"))?.count("failures")
+        let rows = self.db.fetch_written(operation, sql, values).await?;
+        rows.first()
+            .ok_or_else(|| corrupt(operation, "failures"))?
+            .count("failures")
     }
 
     async fn failures(&self, account: &[u8; 32], now: Timestamp) -> Result<u64, BackendError> {
@@ -43,7 +45,7 @@ impl SignInLedger for SqlSignInLedger {
         let sql = "INSERT INTO sign_in_clients (account, client, at) VALUES ($1, $2, $3) \
             ON CONFLICT (account, client) DO UPDATE SET at = excluded.at WHERE excluded.at > sign_in_clients.at";
         let values = vec![account.to_vec().into(), client.to_vec().into(), now.micros().into()];
-        execute(self.db.writer(), "sign_ins.remember", sql, values).await?;
+        self.db.execute("sign_ins.remember", sql, values).await?;
         Ok(())
     }
 
@@ -59,12 +61,12 @@ impl SignInLedger for SqlSignInLedger {
         let sql = "DELETE FROM sign_in_failures WHERE (account, day) IN \
             (SELECT account, day FROM sign_in_failures WHERE day < $1 LIMIT $2)";
         let values = vec![day(before).into(), i64::from(limit).into()];
-        let failures = execute(self.db.writer(), "sign_ins.prune", sql, values).await?;
+        let failures = self.db.execute("sign_ins.prune", sql, values).await?;
         let rest = u64::from(limit).saturating_sub(failures);
         let sql = "DELETE FROM sign_in_clients WHERE (account, client) IN \
             (SELECT account, client FROM sign_in_clients WHERE at < $1 LIMIT $2)";
         let values = vec![before.micros().into(), i64::try_from(rest).unwrap_or_default().into()];
-        Ok(failures + execute(self.db.writer(), "sign_ins.prune", sql, values).await?)
+        Ok(failures + self.db.execute("sign_ins.prune", sql, values).await?)
     }
 }
 
