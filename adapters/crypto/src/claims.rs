@@ -1,9 +1,11 @@
 //! Claims as JSON: registered names of PASETO, times in RFC 3339 with whole seconds.
 
-use domain::id::{SessionId, UserId};
+use std::borrow::Cow;
+
 use domain::time::Timestamp;
 use domain::token::Claims;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
 use uuid::Uuid;
 
 /// The payload of a token; none when a scope would not come back as it is.
@@ -38,57 +40,102 @@ pub(crate) fn to_json(claims: &Claims) -> Option<String> {
     Some(payload.to_string())
 }
 
-/// The claims of a payload; none when one is missing or not of its form. What is not ours is left unread.
+/// A payload as it is read: in place, since most of it is parsed further. What is not ours is left unread.
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    #[serde(borrow)]
+    tier: Cow<'a, str>,
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
+    epoch: u64,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    amr: Vec<String>,
+    #[serde(borrow)]
+    auth_time: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    act: Option<Actor<'a>>,
+    aud: String,
+    iss: String,
+    #[serde(borrow)]
+    iat: Cow<'a, str>,
+    #[serde(borrow)]
+    nbf: Cow<'a, str>,
+    #[serde(borrow)]
+    exp: Cow<'a, str>,
+    #[serde(borrow)]
+    jti: Cow<'a, str>,
+}
+
+/// Who acts for the subject.
+#[derive(Deserialize)]
+struct Actor<'a> {
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+}
+
+/// A value that may be missing, but not `null`.
+fn there<'a, D: Deserializer<'a>>(value: D) -> Result<Option<Actor<'a>>, D::Error> {
+    Actor::deserialize(value).map(Some)
+}
+
+/// The claims of a payload; none when one is missing or not of its form.
 pub(crate) fn from_json(payload: &str) -> Option<Claims> {
-    let payload: Map<String, Value> = serde_json::from_str(payload).ok()?;
-    let text = |name: &str| payload.get(name).and_then(Value::as_str);
-    let time = |name: &str| text(name).and_then(|text| Timestamp::parse_rfc3339(text).ok());
+    let payload: Payload<'_> = serde_json::from_str(payload).ok()?;
+    let time = |text: &str| Timestamp::parse_rfc3339(text).ok();
     Some(Claims {
-        subject: text("sub")?.parse().ok()?,
-        tier: text("tier")?.parse().ok()?,
-        role: text("role")?.parse().ok()?,
-        session: text("sid")?.parse::<SessionId>().ok()?,
-        epoch: payload.get("epoch")?.as_u64()?,
-        scope: text("scope")?
+        subject: payload.sub.parse().ok()?,
+        tier: payload.tier.parse().ok()?,
+        role: payload.role.parse().ok()?,
+        session: payload.sid.parse().ok()?,
+        epoch: payload.epoch,
+        scope: payload
+            .scope
             .split(' ')
             .filter(|scope| !scope.is_empty())
             .map(str::to_owned)
             .collect(),
-        methods: texts(payload.get("amr")?)?,
-        authenticated_at: time("auth_time")?,
-        actor: actor(payload.get("act"))?,
-        audience: text("aud")?.to_owned(),
-        issuer: text("iss")?.to_owned(),
-        issued_at: time("iat")?,
-        not_before: time("nbf")?,
-        expires_at: time("exp")?,
-        token_id: Uuid::try_parse(text("jti")?).ok()?,
+        methods: payload.amr,
+        authenticated_at: time(&payload.auth_time)?,
+        actor: match payload.act {
+            Some(actor) => Some(actor.sub.parse().ok()?),
+            None => None,
+        },
+        audience: payload.aud,
+        issuer: payload.iss,
+        issued_at: time(&payload.iat)?,
+        not_before: time(&payload.nbf)?,
+        expires_at: time(&payload.exp)?,
+        token_id: Uuid::try_parse(&payload.jti).ok()?,
     })
+}
+
+/// A footer as it is read.
+#[derive(Deserialize)]
+struct Footer<'a> {
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+}
+
+/// The id of the key in a footer.
+pub(crate) fn kid(footer: &[u8]) -> Option<Cow<'_, str>> {
+    serde_json::from_slice::<Footer<'_>>(footer)
+        .ok()
+        .map(|footer| footer.kid)
 }
 
 fn written(at: Timestamp) -> String {
     Timestamp::from_seconds(at.seconds()).to_rfc3339()
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
-    value
-        .as_array()?
-        .iter()
-        .map(|item| item.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// Nobody when there is no `act`; none when there is one that names nobody.
-fn actor(act: Option<&Value>) -> Option<Option<UserId>> {
-    match act {
-        None => Some(None),
-        Some(act) => act.get("sub")?.as_str()?.parse().ok().map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ports::conformance::token_keyring::claims;
+    use serde_json::{Map, Value};
 
     use super::*;
 

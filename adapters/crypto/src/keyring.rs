@@ -15,7 +15,6 @@ use pasetors::{Public, errors};
 use ports::{
     BackendError, PublishedKey, SealPurpose, Sealer, TokenIssuer, TokenKeyring, TokenVerifier, VerifyTokenError,
 };
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::verified::Verified;
@@ -101,12 +100,8 @@ impl PasetoKeyring {
         }
         let token = UntrustedToken::<Public, V4>::try_from(token).ok()?;
         let footer = token.untrusted_footer();
-        let kid = serde_json::from_slice::<Value>(footer)
-            .ok()?
-            .get("kid")?
-            .as_str()?
-            .to_owned();
-        let trusted = PublicToken::verify(loaded.verifying.get(&kid)?, &token, Some(footer), None).ok()?;
+        let key = loaded.verifying.get(&*claims::kid(footer)?)?;
+        let trusted = PublicToken::verify(key, &token, Some(footer), None).ok()?;
         let claims = claims::from_json(trusted.payload())?;
         (claims.issuer == self.issuer && claims.audience == self.audience).then_some(claims)
     }
