@@ -1,26 +1,23 @@
 //! Blobs as files below one directory.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use domain::blob::{BlobKey, ByteRange};
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
-use ports::{BackendError, BlobStore, ByteStream, GetBlobError, PutBlobError, StreamError};
+use ports::{BackendError, BlobStore, ByteStream, GetBlobError, PutBlobError};
 
 use crate::disk::{Draft, blocking, failed, is_full, make_directories, sync_directory};
+use crate::part::Part;
 
 /// Where uploads are until they are whole. No key begins with a dot.
 const INCOMING: &str = ".incoming";
 /// Bytes gathered before they are handed to a thread that may block: small chunks would cost more in hand-overs than in writing.
 const WRITE_BYTES: usize = 256 * 1024;
-/// Bytes read at a time.
-const READ_BYTES: u64 = 128 * 1024;
 
 /// Keeps each blob in a file named by its key.
 ///
@@ -37,12 +34,6 @@ struct Place {
     incoming: PathBuf,
     /// Held while directories are made: who finds one there may rely on its being durable.
     making: Mutex<()>,
-}
-
-/// The rest of a blob that is being read.
-struct Part {
-    file: File,
-    remaining: u64,
 }
 
 impl LocalBlobStore {
@@ -148,47 +139,6 @@ impl Place {
     }
 }
 
-impl Part {
-    /// Opens a blob at the beginning of the range.
-    fn open(path: &Path, range: Option<ByteRange>) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let size = file.metadata()?.len();
-        let Some(range) = range else {
-            return Ok(Self { file, remaining: size });
-        };
-        if range.start > range.end || range.end >= size {
-            let beyond = format!("bytes {} to {} of a blob of {size}", range.start, range.end);
-            return Err(io::Error::new(ErrorKind::InvalidInput, beyond));
-        }
-        file.seek(SeekFrom::Start(range.start))?;
-        Ok(Self {
-            file,
-            remaining: range.len(),
-        })
-    }
-
-    /// The next bytes. A file that has become shorter is an error: its reader must not take a part for the whole.
-    fn next(mut self) -> io::Result<(Bytes, Self)> {
-        let length = usize::try_from(self.remaining.min(READ_BYTES)).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes)?;
-        self.remaining -= length as u64;
-        Ok((Bytes::from(bytes), self))
-    }
-
-    /// All bytes to come.
-    fn into_stream(self) -> ByteStream {
-        Box::pin(stream::try_unfold(self, |part| async move {
-            if part.remaining == 0 {
-                return Ok(None);
-            }
-            let next = blocking("get", move || part.next()).await?;
-            next.map(Some)
-                .map_err(|error| StreamError::Backend(failed("get", error)))
-        }))
-    }
-}
-
 fn refused(error: io::Error) -> PutBlobError {
     match error.kind() {
         ErrorKind::AlreadyExists => PutBlobError::Exists,
@@ -226,7 +176,10 @@ impl BlobStore for LocalBlobStore {
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> Result<ByteStream, GetBlobError> {
         let path = self.place.path(key);
         // The first bytes come with the opening: most blobs are small, and each hand-over costs.
-        let opened = blocking("get", move || Part::open(&path, range).and_then(Part::next)).await?;
+        let opened = match Part::at_hand(&path, range) {
+            Some(opened) => Ok(opened),
+            None => blocking("get", move || Part::open(&path, range).and_then(Part::next)).await?,
+        };
         let (first, rest) = opened.map_err(|error| match error.kind() {
             ErrorKind::NotFound => GetBlobError::NotFound,
             _ => GetBlobError::Backend(failed("get", error)),

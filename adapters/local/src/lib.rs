@@ -5,6 +5,7 @@ mod disk;
 mod events;
 mod limits;
 mod mailer;
+mod part;
 mod wakeups;
 
 pub use blobs::LocalBlobStore;
