@@ -1,3 +1,5 @@
+//! Groups on a real file: who is told what, when units fail, go away, or the engine gives up.
+
 use std::task::Poll;
 
 use super::*;
