@@ -68,34 +68,9 @@ impl Verified {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::{SessionId, UserId};
-    use domain::tier::TierName;
-    use domain::time::Timestamp;
-    use domain::user::Role;
-    use uuid::Uuid;
+    use ports::conformance::token_keyring::claims;
 
     use super::*;
-
-    fn claims() -> Claims {
-        let at = Timestamp::from_seconds(1_800_000_000);
-        Claims {
-            subject: UserId::new(Uuid::from_u128(1)),
-            tier: TierName::free(),
-            role: Role::User,
-            session: SessionId::new(Uuid::from_u128(2)),
-            epoch: 0,
-            scope: Vec::new(),
-            methods: Vec::new(),
-            authenticated_at: at,
-            actor: None,
-            audience: String::new(),
-            issuer: String::new(),
-            issued_at: at,
-            not_before: at,
-            expires_at: at,
-            token_id: Uuid::from_u128(3),
-        }
-    }
 
     #[test]
     fn a_genuine_token_is_verified_once_and_another_text_is_another_token() {

@@ -78,7 +78,7 @@ async fn small(plan: &Plan, site: &Site, person: &Person, report: &mut Report) {
     ];
     for _ in 0..plan.rounds {
         report.add(
-            "write and fsync of 64 KiB, one after the other",
+            "write and sync of 64 KiB and its name, 8 at once",
             "files/s",
             synced(folder.path(), &bytes, plan.length),
             Wanted::Nothing,
@@ -93,14 +93,34 @@ async fn small(plan: &Plan, site: &Site, person: &Person, report: &mut Report) {
 
 /// What the disk does of durable files: `nginx` leaves them to the kernel, Plinth answers when they are on it.
 fn synced(folder: &Path, bytes: &[u8], length: Duration) -> f64 {
-    let (start, mut files) = (Instant::now(), 0_u32);
-    while start.elapsed() < length {
-        let mut file = std::fs::File::create(folder.join("synced")).expect("a file");
-        std::io::Write::write_all(&mut file, bytes).expect("room for a file");
-        file.sync_all().expect("a disk");
-        files += 1;
+    let start = Instant::now();
+    let one = |writer: u32| {
+        let mut files = 0_u32;
+        while start.elapsed() < length {
+            let path = folder.join(format!("synced-{writer}-{files}"));
+            let mut file = std::fs::File::create_new(path).expect("a file");
+            std::io::Write::write_all(&mut file, bytes).expect("room for a file");
+            file.sync_all().expect("a disk");
+            std::fs::File::open(folder)
+                .and_then(|names| names.sync_all())
+                .expect("a disk");
+            files += 1;
+        }
+        files
+    };
+    let files: u32 = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..CONNECTIONS)
+            .map(|writer| scope.spawn(move || one(writer)))
+            .collect();
+        writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
+    });
+    let rate = f64::from(files) / start.elapsed().as_secs_f64();
+    for entry in std::fs::read_dir(folder).expect("the folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with("synced-") {
+            std::fs::remove_file(entry.path()).expect("it was made here");
+        }
     }
-    f64::from(files) / start.elapsed().as_secs_f64()
+    rate
 }
 
 /// Requests that read one file after the other.
