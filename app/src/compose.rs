@@ -76,6 +76,9 @@ pub enum ComposeError {
         "this installation belongs to another master key: give this node the key that the others have (PLINTH_MASTER_KEY_FILE)"
     )]
     OtherMasterKey,
+    /// There is no database where one was to be looked into.
+    #[error("nothing is installed yet: there is no {0} (see data_dir); `plinth serve` makes it")]
+    NothingInstalled(String),
     /// Another server uses the data folder.
     #[error(
         "another `plinth serve` uses {0}: with SQLite there is one server for a data folder; take PostgreSQL to run several"

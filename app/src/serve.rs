@@ -235,9 +235,17 @@ impl Server {
 
 async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener, ComposeError> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| ComposeError::Setting {
-        key: key.to_owned(),
-        reason: format!("{address} cannot be bound: {error}"),
+    bound.map_err(|error| {
+        let way_out = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("; end what listens there, or choose another with --set {key}=HOST:PORT")
+            }
+            _ => String::new(),
+        };
+        ComposeError::Setting {
+            key: key.to_owned(),
+            reason: format!("{address} cannot be bound: {error}{way_out}"),
+        }
     })
 }
 

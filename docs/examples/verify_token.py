@@ -78,11 +78,15 @@ def verify(token, keys, issuer=None, audience=None, now=None):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: verify_token.py KEYS.json TOKEN")
     keys = json.loads(pathlib.Path(sys.argv[1]).read_text())["keys"]
     try:
         print(json.dumps(verify(sys.argv[2], keys), indent=2))
-    except (Refused, ValueError, KeyError) as refusal:
+    except Refused as refusal:
         sys.exit(f"refused: {refusal}")
+    except (ValueError, KeyError):
+        sys.exit("refused: it is no token of ours")
 
 
 if __name__ == "__main__":

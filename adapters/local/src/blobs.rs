@@ -11,7 +11,7 @@ use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use ports::{BackendError, BlobStore, ByteStream, GetBlobError, PutBlobError};
 
-use crate::disk::{Draft, blocking, failed, is_full, make_directories, sync_directory};
+use crate::disk::{Draft, blocking, failed, is_full, make_directories, sync_directory, unusable};
 use crate::part::Part;
 
 /// Where uploads are until they are whole. No key begins with a dot.
@@ -43,9 +43,7 @@ impl LocalBlobStore {
     /// When it cannot be used for blobs.
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self, BackendError> {
         let root = root.into();
-        let place = blocking("open", move || Place::open(&root))
-            .await?
-            .map_err(|error| failed("open", error))?;
+        let place = blocking("open", move || Place::open(&root)).await?.map_err(unusable)?;
         Ok(Self { place: Arc::new(place) })
     }
 

@@ -18,8 +18,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
     outcome.map_err(|error| BackendError::temporary(ADAPTER, operation, error))
 }
 
-/// The error of an operation; what a person has to mend first is not temporary.
+/// The error of an operation. A folder that was usable when it was opened and is not any more is one that somebody
+/// will mend: its callers may try again, and those who watch over it must see it fail.
 pub(crate) fn failed(operation: &'static str, error: io::Error) -> BackendError {
+    let for_good = matches!(
+        error.kind(),
+        ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+    );
+    told(operation, error, !for_good)
+}
+
+/// The error of opening a folder: what a person has to mend first is not temporary.
+pub(crate) fn unusable(error: io::Error) -> BackendError {
     let for_good = matches!(
         error.kind(),
         ErrorKind::PermissionDenied
@@ -28,12 +38,15 @@ pub(crate) fn failed(operation: &'static str, error: io::Error) -> BackendError 
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::Unsupported
             | ErrorKind::InvalidInput
-            | ErrorKind::UnexpectedEof
     );
+    told("open", error, !for_good)
+}
+
+fn told(operation: &'static str, error: io::Error, temporary: bool) -> BackendError {
     BackendError {
         adapter: ADAPTER,
         operation,
-        temporary: !for_good,
+        temporary,
         full: is_full(&error),
         source: error.into(),
     }
@@ -155,7 +168,8 @@ mod tests {
         assert!(is_full(&io::Error::from_raw_os_error(122)));
         assert!(!is_full(&io::Error::from_raw_os_error(5)));
         assert!(failed("put", io::Error::from_raw_os_error(5)).temporary);
-        assert!(!failed("put", ErrorKind::PermissionDenied.into()).temporary);
+        assert!(failed("put", ErrorKind::PermissionDenied.into()).temporary);
+        assert!(!unusable(ErrorKind::PermissionDenied.into()).temporary);
     }
 
     #[test]

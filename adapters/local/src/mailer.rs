@@ -11,7 +11,7 @@ use mail_builder::MessageBuilder;
 use mail_builder::headers::raw::Raw;
 use ports::{BackendError, Mailer, SendMailError};
 
-use crate::disk::{Draft, blocking, failed, make_directories};
+use crate::disk::{Draft, blocking, make_directories, unusable};
 
 /// Writes each message into a file of its own: `{id}.eml`, and `{id}.2.eml` should it be handed over a second time.
 ///
@@ -34,7 +34,7 @@ impl EmlMailer {
             let folder = folder.clone();
             move || make_directories(&folder).and_then(|()| folder.canonicalize())
         });
-        let folder = made.await?.map_err(|error| failed("open", error))?;
+        let folder = made.await?.map_err(unusable)?;
         Ok(Self {
             folder: folder.into(),
             from,

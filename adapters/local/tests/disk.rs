@@ -182,7 +182,7 @@ async fn a_file_in_the_place_of_a_folder_is_not_taken_for_a_taken_key() {
         .await
         .expect_err("there is no way to the key");
     assert!(
-        matches!(error, PutBlobError::Backend(ref error) if !error.temporary),
+        matches!(error, PutBlobError::Backend(ref error) if error.temporary),
         "{error:?}"
     );
 }

@@ -60,7 +60,7 @@ pub enum Synchronous {
 pub struct DatabaseOptions {
     /// `sqlite://PATH` (percent-encoded) or `postgres://USER:PASSWORD@HOST:PORT/NAME`.
     pub url: String,
-    /// The most connections: all of them on PostgreSQL, the readers on SQLite.
+    /// The most connections. On SQLite one of them writes, and there are two at least.
     pub max_connections: u32,
     /// How long a caller waits for a free connection before the call fails as temporary.
     pub acquire_timeout: Duration,
@@ -275,7 +275,7 @@ impl Database {
         )
         .await?;
         let readers = pool
-            .max_connections(options.max_connections.max(1))
+            .max_connections(options.max_connections.saturating_sub(1).max(1))
             .connect_lazy_with(for_reading.clone());
         let meter = Meter::new();
         let write = meter.on(SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone()));

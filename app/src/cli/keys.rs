@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::{ExitCode, KeysCommand};
 use super::output::{Output, Row};
-use super::run::{open, refuse};
+use super::run::{open_existing, refuse};
 use crate::config::Config;
 
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ impl Row for KeyRow {
 }
 
 pub(super) async fn run(command: KeysCommand, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
-    let (ports, services) = match open(config).await {
+    let (ports, services) = match open_existing(config).await {
         Ok(opened) => opened,
         Err(error) => return refuse(&error, output),
     };

@@ -59,7 +59,11 @@ async fn up(config: &Config, output: &mut Output) -> Outcome {
     } else {
         ExitCode::Done
     };
-    Ok(output.list(&rows(applied, "applied")).map(|()| code))
+    let told = output.list(&rows(applied, "applied")).and_then(|()| match code {
+        ExitCode::Nothing => output.note("nothing to do: the schema is up to date"),
+        _ => Ok(()),
+    });
+    Ok(told.map(|()| code))
 }
 
 async fn down(config: &Config, to: &str, output: &mut Output) -> Outcome {

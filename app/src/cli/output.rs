@@ -122,6 +122,9 @@ impl Output {
             let lines: String = ids.map(|id| format!("{}\n", harmless(&id))).collect();
             return self.text(&lines);
         }
+        if rows.is_empty() {
+            return Ok(());
+        }
         let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
         let table = render_table(R::TITLES, &cells, self.style.colour);
         self.text(&table)

@@ -108,6 +108,15 @@ pub(super) async fn open(config: &Config) -> Result<(Ports, Services), ComposeEr
     Ok((ports, services))
 }
 
+/// As [`open`], for commands about an installation that is there: a wrong folder must not look like an empty one, nor
+/// become one.
+pub(super) async fn open_existing(config: &Config) -> Result<(Ports, Services), ComposeError> {
+    match compose::look::missing_file(config).await {
+        Some(path) => Err(ComposeError::NothingInstalled(path.display().to_string())),
+        None => open(config).await,
+    }
+}
+
 /// Tells why a command could not begin.
 pub(super) fn refuse(error: &ComposeError, output: &mut Output) -> std::io::Result<ExitCode> {
     output.fault(&error.to_string())?;

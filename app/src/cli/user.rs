@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{ExitCode, UserCommand};
 use super::output::{Output, Row};
-use super::run::{open, refuse, refuse_act};
+use super::run::{open_existing, refuse, refuse_act};
 use crate::config::Config;
 use crate::service::Origin;
 use crate::service::admin::{AdminError, Administration};
@@ -56,7 +56,7 @@ impl Row for UserRow {
 }
 
 pub(super) async fn run(command: UserCommand, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
-    let (ports, services) = match open(config).await {
+    let (ports, services) = match open_existing(config).await {
         Ok(opened) => opened,
         Err(error) => return refuse(&error, output),
     };
@@ -87,6 +87,7 @@ async fn list(
     };
     let told = output.list(&rows).and_then(|()| match &found.next {
         Some(next) => output.note(&format!("more with --after {next}")),
+        None if rows.is_empty() => output.note("no users"),
         None => Ok(()),
     });
     Ok(told.map(|()| code))
@@ -115,5 +116,54 @@ async fn find(admin: &Administration, user: &str) -> Result<User, AdminError> {
     match user.parse() {
         Ok(email) => admin.show_by_email(&email).await,
         Err(_) => Err(AdminError::NotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Format, KeysCommand};
+    use super::super::output::tests::output;
+    use super::super::{keys, migrate};
+    use super::*;
+    use crate::config::Environment;
+
+    /// Somebody in the wrong folder must not see an empty installation, nor leave one behind.
+    #[tokio::test]
+    async fn looking_where_nothing_is_installed_says_so_and_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
+            .unwrap()
+            .config;
+        let (mut told, out, err) = output(Format::Table, false);
+        let list = UserCommand::List { limit: 10, after: None };
+        assert_eq!(run(list, &config, &mut told).await.unwrap(), ExitCode::Failed);
+        let code = keys::run(KeysCommand::List, &config, &mut told).await.unwrap();
+        assert_eq!(code, ExitCode::Failed);
+        assert_eq!(out.text(), "");
+        assert_eq!(
+            err.text().matches("nothing is installed yet").count(),
+            2,
+            "{}",
+            err.text()
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_users_and_nothing_to_migrate_are_said_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
+            .unwrap()
+            .config;
+        let (mut told, out, err) = output(Format::Table, false);
+        let up = || super::super::args::MigrateArgs { command: None };
+        migrate::run(up(), &config, &mut told).await.unwrap();
+        let first = out.text();
+        assert_eq!(migrate::run(up(), &config, &mut told).await.unwrap(), ExitCode::Nothing);
+        let list = UserCommand::List { limit: 10, after: None };
+        assert_eq!(run(list, &config, &mut told).await.unwrap(), ExitCode::Nothing);
+        assert_eq!(out.text(), first, "no table without rows");
+        let said = err.text();
+        assert!(said.contains("nothing to do") && said.contains("no users"), "{said}");
     }
 }

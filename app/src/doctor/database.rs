@@ -32,7 +32,7 @@ pub(super) async fn connect(config: &Config) -> (Verdict, Option<Connection>) {
     if let Some(path) = look::missing_file(config).await {
         let verdict = Verdict::fail(
             format!("nothing is installed yet: {} is not there", path.display()),
-            "run `plinth serve`, which makes it, or `plinth migrate`; if there was one, set data_dir (PLINTH_DATA_DIR) to its folder",
+            "run `plinth serve` or `plinth migrate`, which make it where this user may write; if there was one, set data_dir (PLINTH_DATA_DIR) to its folder",
         );
         return (verdict, None);
     }

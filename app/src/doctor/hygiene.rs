@@ -54,6 +54,16 @@ fn undo(danger: &Danger) -> String {
 
 /// Who reaches the listeners, and by what way.
 pub(super) fn reach(config: &Config) -> Verdict {
+    // First: of all of these it is the one that gives something away.
+    if !is_loopback(config.ops.bind) {
+        return Verdict::warn(
+            format!(
+                "the operations listener on {} is open to other machines, unencrypted; /metrics and /health ask for no token",
+                config.ops.bind
+            ),
+            "bind it to loopback or to a private network (ops.bind), and keep others out by a firewall",
+        );
+    }
     let encrypted = config.public_url.as_ref().is_some_and(PublicUrl::is_https);
     if config.public_url.as_ref().is_none_or(PublicUrl::is_loopback) {
         return Verdict::warn(
@@ -65,15 +75,6 @@ pub(super) fn reach(config: &Config) -> Verdict {
         return Verdict::warn(
             "every client looks like the proxy: limits on guessing count all of them as one",
             "set http.trusted_proxies (PLINTH_HTTP_TRUSTED_PROXIES) to the proxy's address",
-        );
-    }
-    if !is_loopback(config.ops.bind) {
-        return Verdict::warn(
-            format!(
-                "the operations listener on {} is open to other machines, unencrypted",
-                config.ops.bind
-            ),
-            "bind it to loopback or to a private network (ops.bind), and keep others out by a firewall",
         );
     }
     if encrypted {

@@ -438,8 +438,9 @@ fn who_reaches_the_listeners_is_judged() {
         &["PLINTH_HTTP_TRUSTED_PROXIES"],
     );
     assert_verdict(&hygiene::reach(&config(&[https, proxy])), State::Ok, &["https"]);
-    let exposed = config(&[https, proxy, open[0], open[1]]);
-    assert_verdict(&hygiene::reach(&exposed), State::Warn, &["0.0.0.0:9090"]);
+    for exposed in [config(&[https, proxy, open[0], open[1]]), config(&open)] {
+        assert_verdict(&hygiene::reach(&exposed), State::Warn, &["0.0.0.0:9090", "/metrics"]);
+    }
 }
 
 #[test]

@@ -73,6 +73,14 @@ impl Kind {
         }
     }
 
+    /// Where the whole link is.
+    fn whole_link(self) -> &'static str {
+        match self {
+            Self::Verify | Self::Reset => "Copy the whole link from the mail into your browser.",
+            Self::Setup => "Copy the whole link that the server printed when it started into your browser.",
+        }
+    }
+
     /// What to do about a link that does not work any more.
     fn way_out(self) -> &'static str {
         match self {
@@ -135,7 +143,7 @@ impl Page {
             return self.message(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "This link is incomplete",
-                "Copy the whole link from the mail into your browser.",
+                self.kind.whole_link(),
             );
         }
         self.render(StatusCode::OK, &self.kind.form(&form.token, ""))

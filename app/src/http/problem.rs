@@ -31,6 +31,10 @@ struct Parts {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// With every bare 415: an upload takes any type, and everything else takes JSON.
+const JSON_IS_MEANT: &str =
+    "Send the body as JSON with `Content-Type: application/json`; curl sends another type unless told.";
+
 impl Fault {
     pub(crate) fn of(entry: &'static ErrorEntry) -> Self {
         let retry_after = (entry.status == 503).then_some(1);
@@ -56,7 +60,7 @@ impl Fault {
             409 => Self::conflict(),
             412 => Self::precondition_failed(),
             413 => Self::payload_too_large(),
-            415 => Self::unsupported_media_type(),
+            415 => Self::unsupported_media_type().detail(JSON_IS_MEANT),
             416 => Self::range_not_satisfiable(),
             422 => Self::validation_failed(),
             429 => Self::rate_limited(),

@@ -11,7 +11,8 @@ plinth_tests::on_both!(
     ranges_and_conditions,
     links_end,
     lists_page_and_files_go,
-    bytes_of_users_stay_bytes
+    bytes_of_users_stay_bytes,
+    a_broken_folder_is_told_to_callers_and_operators
 );
 
 async fn put(client: &Client, name: &str, bytes: &[u8]) -> String {
@@ -210,6 +211,35 @@ async fn lists_page_and_files_go(backing: Backing) {
         (usage["files"].as_u64(), usage["storage_bytes"].as_u64()),
         (Some(0), Some(0))
     );
+}
+
+async fn a_broken_folder_is_told_to_callers_and_operators(backing: Backing) {
+    let site = Site::start(backing).await;
+    let ada = site.person("ada").await;
+    let pdf = put(&ada.client, "sample.pdf", PDF).await;
+    let (blobs, aside) = (
+        site.server.data_dir().join("blobs"),
+        site.server.data_dir().join("aside"),
+    );
+    std::fs::rename(&blobs, &aside).expect("moved away");
+    std::fs::write(&blobs, "no folder").expect("something else in its place");
+    let content = format!("/v1/files/{pdf}/content");
+    for _ in 0..6 {
+        let refused = ada.client.get(&content).await;
+        assert!(!refused.header("retry-after").is_empty(), "{:?}", refused.headers);
+        let _ = refused.expect_problem(503, "dependency_unavailable");
+    }
+    let path = "/v1/files?type=resume&name=cv.pdf";
+    let upload = ada.client.post_bytes(path, "application/pdf", PDF.to_vec()).await;
+    let _ = upload.expect_problem(503, "dependency_unavailable");
+    let health = Client::new(site.server.ops())
+        .get("/health/ready")
+        .await
+        .expect_status(200)
+        .json();
+    assert_eq!(health["status"], "degraded", "{health}");
+    let usage = ada.client.get("/v1/me/usage").await.expect_status(200).json();
+    assert_eq!(usage["files"].as_u64(), Some(1), "the upload left nothing");
 }
 
 async fn bytes_of_users_stay_bytes(backing: Backing) {

@@ -41,10 +41,10 @@ catalogue! {
         "Mend the syntax: the body must be valid JSON (or valid multipart), parameters must have the documented form.";
     host_invalid 400 "host_invalid" "The Host header is missing, repeated or not accepted"
         "Send exactly one `Host` header with a host name and an optional port; on the operations listener, one of the accepted names.";
-    token_missing 401 "token_missing" "No access token or API key was sent"
+    token_missing 401 "token_missing" "No access token was sent"
         "Sign in, and send `Authorization: Bearer ...`.";
-    token_invalid 401 "token_invalid" "The access token or API key is not valid"
-        "Sign in again. For an API key: check that it was copied whole and has not been revoked.";
+    token_invalid 401 "token_invalid" "The access token is not valid"
+        "Sign in again.";
     session_ended 401 "session_ended" "The session has ended"
         "Sign in again.";
     account_disabled 401 "account_disabled" "The account is disabled"
@@ -60,7 +60,7 @@ catalogue! {
     second_factor_required 401 "second_factor_required" "A second factor is needed"
         "Ask for one of `methods`, then send it with `challenge` to `POST /v1/auth/login/second`.";
     scope_missing 403 "scope_missing" "The token does not allow this"
-        "Use a token or API key with the role or scope that the operation names.";
+        "Use a token with the role or scope that the operation names.";
     quota_exceeded 403 "quota_exceeded" "A quota of the plan is used up"
         "Free something, wait for the next period, or change the plan; `GET /v1/me/usage` shows the figures.";
     step_up_required 403 "step_up_required" "The sign-in is not recent enough for this"
