@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::{ExitCode, KeysCommand};
 use super::output::{Output, Row};
-use super::run::{open_existing, refuse};
+use super::run::{open, open_existing, refuse};
 use crate::config::Config;
 
 #[derive(Serialize)]
@@ -45,7 +45,12 @@ impl Row for KeyRow {
 }
 
 pub(super) async fn run(command: KeysCommand, config: &Config, output: &mut Output) -> std::io::Result<ExitCode> {
-    let (ports, services) = match open_existing(config).await {
+    let opened = match command {
+        KeysCommand::List => open_existing(config).await,
+        // A first key may be made before the first start.
+        KeysCommand::Rotate { .. } => open(config).await,
+    };
+    let (ports, services) = match opened {
         Ok(opened) => opened,
         Err(error) => return refuse(&error, output),
     };
