@@ -245,7 +245,7 @@ impl Data {
     }
 
     /// The history of a figure that there may be none of; gaps where there is none.
-    pub fn rate_of(&self, read: impl Fn(&Rates) -> Option<f64>) -> Vec<Option<f64>> {
+    pub fn rate_of<T>(&self, read: impl Fn(&Rates) -> Option<T>) -> Vec<Option<T>> {
         self.points
             .iter()
             .map(|point| point.rates.as_ref().and_then(&read))

@@ -10,6 +10,7 @@ pub mod happening;
 pub mod keymap;
 pub mod model;
 pub mod panel;
+pub mod quantile;
 pub mod rates;
 pub mod record;
 mod run;

@@ -94,24 +94,19 @@ pub(super) fn connections(data: &Data, stats: &StatsBody) -> Panel {
 
 pub(super) fn statements(data: &Data, stats: &StatsBody) -> Panel {
     let timed = |rates: &Rates| rates.statements;
-    let p99_now = data.rates().and_then(|rates| rates.statements.p99_ms);
-    Panel::new(
-        "Statements",
-        format!("p99 {}", p99(data, timed)),
-        data.rate_of(|rates| rates.statements.p99_ms),
-        latency,
-    )
-    .bad_if(p99_now >= Some(SLOW_STATEMENT_MS))
-    .limit(SLOW_STATEMENT_MS)
-    .fact("p50", p50(data, timed))
-    .fact("", speed(data, |rates| rates.statements.per_second))
-    .line()
-    .fact_if("slow", count(stats.pool.slow), is_some(data, |rates| rates.slow))
-    .fact_if(
-        "failed",
-        count(stats.pool.failures),
-        is_some(data, |rates| rates.statement_failures),
-    )
+    let p99_now = data.rates().and_then(|rates| rates.statements.p99);
+    Panel::of_p99("Statements", data, timed)
+        .bad_if(p99_now.is_some_and(|p99| p99.reaches(SLOW_STATEMENT_MS)))
+        .limit(SLOW_STATEMENT_MS)
+        .fact("p50", p50(data, timed))
+        .fact("", speed(data, |rates| rates.statements.per_second))
+        .line()
+        .fact_if("slow", count(stats.pool.slow), is_some(data, |rates| rates.slow))
+        .fact_if(
+            "failed",
+            count(stats.pool.failures),
+            is_some(data, |rates| rates.statement_failures),
+        )
 }
 
 /// What waits in this process, or is about to.

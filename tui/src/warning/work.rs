@@ -5,7 +5,7 @@ use super::{
     FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
 };
 use crate::data::{Data, Gauges};
-use crate::format::{count, latency, number, of, rate, seconds, span};
+use crate::format::{count, number, of, rate, seconds, span};
 use crate::model::Screen;
 use crate::rates::is_mail;
 
@@ -41,11 +41,11 @@ pub(super) fn waiting(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) 
 
 /// Of events that wait for a position another sentence tells.
 pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
-    let p99 = data.lately.as_ref().and_then(|rates| rates.publish.p99_ms);
-    let Some(p99) = p99.filter(|p99| *p99 >= LATE_EVENT_MS) else {
+    let p99 = data.lately.as_ref().and_then(|rates| rates.publish.p99);
+    let Some(p99) = p99.filter(|p99| p99.reaches(LATE_EVENT_MS)) else {
         return;
     };
-    let severity = if p99 >= SEVERE_EVENT_MS {
+    let severity = if p99.reaches(SEVERE_EVENT_MS) {
         Severity::Severe
     } else {
         Severity::Warn
@@ -57,10 +57,7 @@ pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>
     } else {
         "this process reads the log late".to_owned()
     };
-    let text = format!(
-        "Events reach the streams late: p99 {} after their commit; {cause}.",
-        latency(p99)
-    );
+    let text = format!("Events reach the streams late: p99 {p99} after their commit; {cause}.");
     warn(found, severity, Screen::Events, text);
 }
 

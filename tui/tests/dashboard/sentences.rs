@@ -216,6 +216,32 @@ fn slow_and_failing_statements() {
     assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
 }
 
+/// One login is no distribution: whatever is told of it is a bound, and no figure that looks measured.
+#[test]
+fn of_few_calls_only_bounds_are_told() {
+    let at = |step: u64| {
+        let mut figures = healthy(0);
+        figures["at_ms"] = json!(1_767_225_600_000_u64 + 1_000 * step);
+        figures["http"]["routes"] = json!([
+            {"method": "POST", "route": "/v1/auth/login", "statuses": [{"status": 200, "count": step}],
+             "latency": {"bounds_micros": [250_000, 500_000, 2_500_000], "counts": [0, step, 0, 0], "sum_micros": 375_000 * step}},
+            {"method": "GET", "route": "/healthz", "statuses": [{"status": 200, "count": 900 * step}],
+             "latency": {"bounds_micros": [25, 50], "counts": [900 * step, 0, 0], "sum_micros": 9_000 * step}},
+        ]);
+        figures["passwords"]["time"] = json!({"bounds_micros": [250_000, 500_000, 2_500_000], "counts": [0, 0, step, 0], "sum_micros": 1_000_000 * step});
+        stats(1_000 * step, figures)
+    };
+    let model = after(RICH, [opened(), at(0), at(1)]);
+    let cells: Vec<Vec<String>> = tui::table::rows(&model)
+        .into_iter()
+        .map(|row| row.cells[2..4].iter().map(|cell| cell.text.clone()).collect())
+        .collect();
+    assert_eq!(cells, [["<25 µs", "<25 µs"], ["≤500 ms", "≤500 ms"]]);
+    let panels = tui::panel::panels(&model.live, tui::model::Screen::Pool);
+    let told: Vec<String> = panels[3].facts.iter().flatten().map(tui::panel::Fact::text).collect();
+    assert_eq!(told[..2], ["p50 ≤2.5 s", "p99 ≤2.5 s"]);
+}
+
 #[test]
 fn a_full_pool_says_how_long_it_makes_wait() {
     let (_, text) = only(|step, figures| {
@@ -229,7 +255,7 @@ fn a_full_pool_says_how_long_it_makes_wait() {
 #[test]
 fn events_that_reach_the_streams_late() {
     let (severity, text) = only(|step, figures| figures["log"]["publish"] = times(1_000 * step, 12));
-    let expected = "Events reach the streams late: p99 1m00s after their commit; this process reads the log late.";
+    let expected = "Events reach the streams late: p99 >1m00s after their commit; this process reads the log late.";
     assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
     assert_eq!(
         told(|step, figures| figures["log"]["publish"] = times(1_000 * step, 8)),
