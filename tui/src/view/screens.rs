@@ -5,8 +5,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
 use super::panels::{as_rows, boxed, grid};
-use super::tables::{Table, happenings};
-use super::text::split;
+use super::tables::{Table, happenings, shown_of};
+use super::text::{left, split};
 use super::{faint, strong};
 use crate::format::span;
 use crate::model::{Link, Model, Screen};
@@ -78,8 +78,13 @@ fn narrow(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     if rest.height < 3 {
         return;
     }
-    let (_, rest) = split(rest, 1);
+    let (gap, rest) = split(rest, 1);
     if model.screen.has_table() {
+        let hidden = shown_of(table::rows(model).len(), rest.height);
+        if !hidden.is_empty() {
+            let title = format!(" {}{hidden}", title(model));
+            left(&Line::from(Span::styled(title, faint())), gap, buffer);
+        }
         rows(model, inset(rest), buffer);
     } else {
         happenings(model, rest, buffer);
@@ -111,24 +116,24 @@ fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     } else if area.width < WIDE {
         // The newest of what happened has the last row, where a box of routes leaves one.
         let (table, below) = split(rest, rest.height - u16::from(rest.height > LEAST_BOX + 1));
-        routes(model, table, buffer);
+        boxed_rows(model, table, buffer);
         happenings(model, below, buffer);
     } else {
-        let left = Rect {
+        let beside = Rect {
             width: rest.width * 16 / 25,
             ..rest
         };
         let right = Rect {
-            x: left.right(),
-            width: rest.width - left.width,
+            x: beside.right(),
+            width: rest.width - beside.width,
             ..rest
         };
-        routes(model, left, buffer);
+        boxed_rows(model, beside, buffer);
         let (columns, times) = table::times(model.shown());
         let needed = u16::try_from(times.len()).unwrap_or(u16::MAX).saturating_add(3);
         let (above, below) = split(right, needed.max(LEAST_BOX).min(right.height / 2));
         if above.height >= LEAST_BOX {
-            let inside = padded("Storage and mail, last 10 s", String::new(), above, buffer);
+            let inside = tabled(OPERATIONS, times.len(), String::new(), above, buffer);
             let order = None;
             Table {
                 columns,
@@ -144,9 +149,26 @@ fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn routes(model: &Model, area: Rect, buffer: &mut Buffer) {
-    let inside = padded("Routes, last 10 s", filter(model), area, buffer);
+fn boxed_rows(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let inside = tabled(title(model), table::rows(model).len(), filter(model), area, buffer);
     rows(model, inside, buffer);
+}
+
+/// The title of the screen's table.
+fn title(model: &Model) -> &'static str {
+    match model.screen {
+        Screen::Overview => "Routes, last 10 s",
+        Screen::Pool => OPERATIONS,
+        Screen::Events | Screen::Mail => "Groups",
+    }
+}
+
+const OPERATIONS: &str = "Storage and mail, last 10 s";
+
+/// A box for so many rows; when some have no room, its title says so.
+fn tabled(title: &str, rows: usize, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
+    let title = format!("{title}{}", shown_of(rows, area.height.saturating_sub(2)));
+    padded(&title, note, area, buffer)
 }
 
 fn inset(area: Rect) -> Rect {
@@ -157,7 +179,7 @@ fn inset(area: Rect) -> Rect {
     }
 }
 
-fn padded(title: &'static str, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
+fn padded(title: &str, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
     let title = Line::from(Span::styled(format!(" {title} "), strong()));
     inset(boxed(title, note, Severity::Fine, area, buffer))
 }
@@ -181,13 +203,7 @@ fn with_table(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) 
         (area.height / 4).clamp(5, 12)
     };
     let rest = top(model, panels, height, area, buffer);
-    let title = if model.screen == Screen::Pool {
-        "Storage and mail, last 10 s"
-    } else {
-        "Groups"
-    };
-    let inside = padded(title, filter(model), rest, buffer);
-    rows(model, inside, buffer);
+    boxed_rows(model, rest, buffer);
 }
 
 fn rows(model: &Model, area: Rect, buffer: &mut Buffer) {

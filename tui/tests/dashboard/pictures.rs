@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 use tui::{Message, Model, Profile, update, view};
 
-use crate::scenes::{RICH, after, asked, drowning, empty, extreme, healthy, keys, live, refused, stale, stats};
+use crate::scenes::{RICH, after, asked, drowning, empty, extreme, healthy, keys, live, opened, refused, stale, stats};
 
 fn picture(model: &Model, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
@@ -150,6 +150,46 @@ fn narrow_shows_rows() {
     }
     let model = after(RICH, drowning().into_iter().chain(keys("3")));
     compare("saturated-events-48x20", &text(&picture(&model, 48, 20)));
+}
+
+/// A server with thirteen routes and three stores of files.
+fn crowded() -> Vec<Message> {
+    let figures = |step: u64| {
+        let mut figures = healthy(step);
+        let routes = figures["http"]["routes"].as_array_mut().unwrap();
+        routes.extend_from_within(..4);
+        let backends = figures["backends"].as_array_mut().unwrap();
+        backends.extend_from_within(..1);
+        backends.extend_from_within(..1);
+        figures
+    };
+    let answers = (0..12).map(|step| stats(step * 1_000, figures(step)));
+    std::iter::once(opened()).chain(answers).collect()
+}
+
+#[test]
+fn a_table_says_how_many_rows_have_no_room() {
+    let title = |story: Vec<Message>, key: &str, (width, height): (u16, u16)| {
+        let model = pressed(&after(RICH, story), key);
+        let drawn = text(&picture(&model, width, height));
+        let line = drawn.lines().find(|line| {
+            ["Routes,", "Storage and mail,", "Groups"]
+                .iter()
+                .any(|title| line.contains(title))
+        });
+        line.unwrap_or_default().to_owned()
+    };
+    for (key, size, expected) in [
+        ("1", (80, 24), "Routes, last 10 s ─ 3 of 13 ─"),
+        ("2", (80, 24), "Storage and mail, last 10 s ─ 4 of 7 ─"),
+        ("1", (120, 30), "Routes, last 10 s ─ 12 of 13 ─"),
+        ("1", (48, 20), "Routes, last 10 s ─ 7 of 13"),
+        ("1/events", (80, 24), "Routes, last 10 s ──"),
+        ("3", (80, 24), "Groups ──"),
+    ] {
+        let line = title(crowded(), key, size);
+        assert!(line.contains(expected), "{key} {size:?}: {line}");
+    }
 }
 
 #[test]
