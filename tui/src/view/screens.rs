@@ -14,23 +14,26 @@ use crate::panel::{Panel, panels};
 use crate::table;
 use crate::warning::Severity;
 
-/// Narrower or lower than this there is no room for borders.
-const ROOM_FOR_BORDERS: (u16, u16) = (76, 14);
+/// Narrower than this there is no room for borders.
+const ROOM_FOR_BORDERS: u16 = 76;
+
+/// The least height of two rows of boxes and a table.
+const LEAST_HEIGHT: u16 = 14;
 
 /// From this width on three panels stand beside each other.
 const WIDE: u16 = 110;
 
+/// How many panels have a box where two stand beside each other; what comes after them is a row.
+const IN_BOXES: usize = 4;
+
 /// The least height of a box that is worth its border.
 const LEAST_BOX: u16 = 4;
-
-/// The height of a box with a table of some rows.
-const GOOD_BOX: u16 = 6;
 
 pub(super) fn screen(model: &Model, area: Rect, buffer: &mut Buffer) {
     let panels = panels(model.shown(), model.screen);
     if panels.is_empty() {
         empty(model, area, buffer);
-    } else if area.width < ROOM_FOR_BORDERS.0 || area.height < ROOM_FOR_BORDERS.1 {
+    } else if area.width < ROOM_FOR_BORDERS || area.height < least_height(model, &panels, area.width) {
         narrow(model, &panels, area, buffer);
     } else {
         match model.screen {
@@ -39,6 +42,17 @@ pub(super) fn screen(model: &Model, area: Rect, buffer: &mut Buffer) {
             Screen::Mail => mail(model, &panels, area, buffer),
         }
     }
+}
+
+/// Lower than this panels are rows, so that none of them, nor the table, is without a place.
+fn least_height(model: &Model, panels: &[Panel], width: u16) -> u16 {
+    let is_grid = width >= WIDE || model.screen == Screen::Mail;
+    let rows = if is_grid {
+        0
+    } else {
+        panels.len().saturating_sub(IN_BOXES)
+    };
+    LEAST_HEIGHT.saturating_add(u16::try_from(rows).unwrap_or(u16::MAX))
 }
 
 /// Before the first figures.
@@ -91,21 +105,16 @@ fn narrow(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Panels in a grid of two rows of boxes, what has no room in it as rows of text, and gives what is left. A table with too
-/// few rows is worth more than they are.
+/// Panels in a grid of two rows of boxes, what has no room in it as rows of text, and gives what is left.
 fn top(model: &Model, panels: &[Panel], height: u16, area: Rect, buffer: &mut Buffer) -> Rect {
     if area.width >= WIDE {
         let (top, rest) = split(area, height * 2);
         grid(model, panels, 3, top, buffer);
         return rest;
     }
-    let boxed = panels.len().min(4);
+    let boxed = panels.len().min(IN_BOXES);
     let (top, rest) = split(area, height * 2);
     grid(model, &panels[..boxed], 2, top, buffer);
-    let rows = u16::try_from(panels.len() - boxed).unwrap_or(u16::MAX);
-    if rest.height.saturating_sub(rows) < GOOD_BOX {
-        return rest;
-    }
     as_rows(&panels[boxed..], rest, buffer)
 }
 

@@ -192,6 +192,35 @@ fn a_table_says_how_many_rows_have_no_room() {
     }
 }
 
+/// A server in trouble that stopped answering as well.
+fn lost() -> Vec<Message> {
+    let loss = Message::Lost {
+        at: 54_000,
+        reason: "it ended the stream, as a server that shuts down does".to_owned(),
+        retry_ms: 1_000,
+    };
+    drowning().into_iter().chain([loss, Message::Tick(60_000)]).collect()
+}
+
+#[test]
+fn warnings_take_the_place_of_no_panel() {
+    for (story, size) in [
+        (drowning(), (80, 24)),
+        (drowning(), (80, 18)),
+        (drowning(), (48, 20)),
+        (lost(), (80, 24)),
+        (extreme(), (80, 24)),
+    ] {
+        let model = after(RICH, story);
+        let drawn = text(&picture(&model, size.0, size.1));
+        for title in ["HTTP", "Pool", "Events", "Mail", "Tokens", "Process", "Routes", " more"] {
+            let found = drawn.lines().skip(2).any(|line| line.contains(title));
+            assert!(found, "{title} at {size:?}:\n{drawn}");
+        }
+        assert!(drawn.lines().last().unwrap().contains("? help"), "{drawn}");
+    }
+}
+
 #[test]
 fn every_size_can_be_drawn_in_every_state() {
     for messages in [empty(), refused(), live(), asked(), drowning(), stale(), extreme()] {
@@ -223,7 +252,8 @@ fn a_terminal_of_ascii_gets_ascii() {
     for messages in [live(), drowning(), stale()] {
         let story = after(profile, messages);
         for key in ["1", "2", "3", "4", "?"] {
-            let drawn = text(&picture(&pressed(&story, key), 120, 40));
+            // The one question that the dashboard asks.
+            let drawn = text(&picture(&pressed(&story, key), 120, 40)).replace("refresh them?", "refresh them");
             assert!(drawn.is_ascii(), "{drawn}");
             // Whatever is shown as a question mark has no letter of its own.
             assert!(
