@@ -1,7 +1,7 @@
 //! What changed between two readings, as sentences.
 use openapi::StatsBody;
 
-use crate::format::{of, span};
+use crate::format::{of, span, words};
 use crate::warning::Severity;
 
 /// Something that changed.
@@ -63,7 +63,7 @@ impl What {
     /// The sentence.
     pub fn text(&self) -> String {
         match self {
-            Self::First { health } => format!("first figures: the server is {health}"),
+            Self::First { health } => format!("first figures: the server is {}", words(health)),
             Self::Asked => "this server has no stream of figures: it is asked for them".to_owned(),
             Self::Gone { reason } => format!("the server stopped answering ({reason})"),
             Self::Back { after_ms } => format!("the server answers again, after {}", span(*after_ms)),
@@ -79,7 +79,7 @@ impl What {
                     crate::format::short(node)
                 )
             }
-            Self::Turned { name, from, to } => format!("{name}: {from} → {to}"),
+            Self::Turned { name, from, to } => format!("{name}: {} → {}", words(from), words(to)),
             Self::HandlingsFailed(times) => {
                 format!("{} failed", of(*times, "handling of an event", "handlings of events"))
             }

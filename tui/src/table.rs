@@ -2,7 +2,7 @@
 use std::cmp::Ordering;
 
 use crate::data::Data;
-use crate::format::{count, number, percent, rate, span};
+use crate::format::{count, number, percent, rate, span, words};
 use crate::happening::state_severity;
 use crate::model::{Model, Screen};
 use crate::quantile::Quantile;
@@ -198,7 +198,7 @@ fn operation(row: &OperationRates) -> Row {
         cells: vec![
             Cell::text(&row.backend),
             Cell::text(row.operation.as_deref().unwrap_or("all")),
-            Cell::text(&row.breaker),
+            Cell::text(words(&row.breaker)),
             Cell::number(Some(row.timed.per_second), rate),
             Cell::time(row.timed.p50),
             Cell::time(row.timed.p99),

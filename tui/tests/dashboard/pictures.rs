@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use ratatui::style::Color;
+use ratatui::style::{Color, Modifier};
+use serde_json::json;
 use tui::{Message, Model, Profile, update, view};
 
 use crate::scenes::{RICH, after, asked, drowning, empty, extreme, healthy, keys, live, opened, refused, stale, stats};
@@ -219,6 +220,62 @@ fn warnings_take_the_place_of_no_panel() {
         }
         assert!(drawn.lines().last().unwrap().contains("? help"), "{drawn}");
     }
+}
+
+#[test]
+fn whether_the_server_is_ready_stands_there_at_every_size() {
+    let mut unready = healthy(12);
+    unready["health"]["status"] = json!("unready");
+    let told = [
+        (live(), "● ready"),
+        (asked(), "● ready"),
+        (drowning(), "● degraded"),
+        (stale(), "● silent, was ready"),
+        (lost(), "● silent, was degraded"),
+        (vec![opened(), stats(0, unready)], "● unready"),
+    ];
+    for (story, expected) in told {
+        let model = after(RICH, story);
+        for (width, height) in [(40, 10), (40, 12), (80, 10), (80, 15), (80, 24), (48, 20), (120, 40)] {
+            let drawn = text(&picture(&model, width, height));
+            let head = drawn.lines().take(3).collect::<Vec<_>>().join("\n");
+            assert!(head.contains(expected), "{expected} at {width}x{height}:\n{drawn}");
+        }
+    }
+}
+
+#[test]
+fn dependencies_without_room_leave_a_sign_and_old_ones_are_dim() {
+    let with_mail = |story: Vec<Message>| {
+        let mut model = after(RICH, story);
+        let dependencies = &mut model.live.latest.as_mut().unwrap().health.dependencies;
+        let mut mail = dependencies[0].clone();
+        (mail.name, mail.status) = ("mail".to_owned(), "degraded".to_owned());
+        dependencies.push(mail);
+        model
+    };
+    let third = |model: &Model, width| {
+        let drawn = picture(model, width, 24);
+        let line = text(&drawn).lines().nth(2).unwrap().to_owned();
+        (line, drawn)
+    };
+    let (line, drawn) = third(&with_mail(live()), 80);
+    assert_eq!(
+        line,
+        " ● ready   database ok   revocations ok   files local ok   mail degraded"
+    );
+    assert_eq!((drawn[(1, 2)].fg, drawn[(64, 2)].fg), (Color::Green, Color::Yellow));
+    let (line, drawn) = third(&with_mail(stale()), 80);
+    assert_eq!(
+        line,
+        " ● silent, was ready   mail degraded   database ok   revocations ok …"
+    );
+    assert_eq!((drawn[(1, 2)].fg, drawn[(28, 2)].fg), (Color::Red, Color::Reset));
+    assert!(drawn[(28, 2)].modifier.contains(Modifier::DIM));
+    assert_eq!(
+        third(&with_mail(live()), 48).0,
+        " ● ready   mail degraded   database ok …"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 use tui::warning::Severity;
 
-use crate::scenes::{RICH, after, drowning, healthy, live, opened, stats, times};
+use crate::scenes::{RICH, after, drowning, healthy, keys, live, opened, stats, times};
 
 /// The warnings after fifteen seconds of figures that `change` has changed.
 fn told(change: impl Fn(u64, &mut Value)) -> Vec<(Severity, String)> {
@@ -144,6 +144,20 @@ fn an_open_breaker_is_told_once() {
         only(|_, figures| figures["backends"][1]["breaker"] = json!("half_open")).0,
         Severity::Warn
     );
+}
+
+#[test]
+fn a_breaker_that_tries_is_half_open_in_words() {
+    let mut half_open = healthy(1);
+    half_open["backends"][1]["breaker"] = json!("half_open");
+    let model = after(
+        RICH,
+        [opened(), stats(0, healthy(0)), stats(1_000, half_open)]
+            .into_iter()
+            .chain(keys("2")),
+    );
+    assert_eq!(model.live.happenings[0].what.text(), "breaker mail: closed → half open");
+    assert_eq!(tui::table::rows(&model)[2].cells[2].text, "half open");
 }
 
 #[test]
