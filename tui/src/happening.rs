@@ -57,6 +57,20 @@ pub enum What {
     MailsDead(u64),
     /// Password hashings were refused.
     Shed(u64),
+    /// Requests began to fail with a 5xx status.
+    FailuresBegan {
+        /// The share of the requests, in words for people.
+        share: String,
+    },
+    /// Requests no longer fail so.
+    FailuresEnded {
+        /// For how long they did, in milliseconds.
+        lasted_ms: u64,
+        /// How many.
+        failed: u64,
+        /// The greatest share of the requests of a reading, in words for people.
+        worst: String,
+    },
 }
 
 impl What {
@@ -89,18 +103,36 @@ impl What {
                 "{} refused: the hashing queue was full",
                 of(*times, "login was", "logins were")
             ),
+            Self::FailuresBegan { share } => format!("requests began to fail with a 5xx status, {share} of them"),
+            Self::FailuresEnded {
+                lasted_ms: 0,
+                failed,
+                worst,
+            } => format!(
+                "no 5xx any more: {} failed, {worst} of the requests then",
+                of(*failed, "request", "requests")
+            ),
+            Self::FailuresEnded {
+                lasted_ms,
+                failed,
+                worst,
+            } => format!(
+                "no 5xx any more: {} failed within {}, at worst {worst} of all",
+                of(*failed, "request", "requests"),
+                span(*lasted_ms)
+            ),
         }
     }
 
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::First { .. } | Self::Asked | Self::Back { .. } => Severity::Fine,
+            Self::First { .. } | Self::Asked | Self::Back { .. } | Self::FailuresEnded { .. } => Severity::Fine,
             Self::Turned { to, .. } => state_severity(to),
             Self::Restarted { .. } | Self::HandlingsFailed(_) | Self::AttemptsFailed(_) | Self::Shed(_) => {
                 Severity::Warn
             }
-            Self::Gone { .. } | Self::MailsDead(_) => Severity::Severe,
+            Self::Gone { .. } | Self::MailsDead(_) | Self::FailuresBegan { .. } => Severity::Severe,
         }
     }
 

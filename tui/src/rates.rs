@@ -100,6 +100,8 @@ pub struct RouteRates {
     pub refused: Option<f64>,
     /// The share answered with a 5xx status, 0 to 1; none without requests.
     pub failed: Option<f64>,
+    /// Answers with status 429, a second.
+    pub limited: f64,
     /// Answers with status 503, a second.
     pub unavailable: f64,
 }
@@ -262,6 +264,7 @@ pub fn routes(before: &StatsBody, after: &StatsBody, arrived: u64) -> Vec<RouteR
             },
             refused: part(of(400..500)),
             failed: part(of(500..600)),
+            limited: of(429..430),
             unavailable: of(503..504),
         }
     };

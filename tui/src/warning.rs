@@ -87,8 +87,9 @@ pub fn warnings(data: &Data) -> Vec<Warning> {
     breakers(stats, &mut found);
     work::storage(data, &mut found);
     work::lags(data, stats, &mut found);
-    work::failed(data, &mut found);
+    work::failed(data, stats, &mut found);
     work::mail(stats, &mut found);
+    requests::limited(data, &mut found);
     requests::tokens(data, &mut found);
     requests::files(stats, &mut found);
     revocations(stats, &mut found);
