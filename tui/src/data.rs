@@ -127,26 +127,19 @@ impl Data {
             .back()
             .filter(|point| point.gauges.is_none())
             .map(|_| self.at);
-        match (&before, silent_since) {
-            (Some(before), since) => {
-                if let Some(since) = since {
-                    self.happened(
-                        at,
-                        What::Back {
-                            after_ms: at.saturating_sub(since),
-                        },
-                    );
-                }
-                for what in changes(before, &stats) {
-                    self.happened(at, what);
-                }
-            }
-            (None, _) => self.happened(
-                at,
-                What::First {
+        let whats = before.as_ref().map_or_else(
+            || {
+                vec![What::First {
                     health: stats.health.status.clone(),
-                },
-            ),
+                }]
+            },
+            |before| {
+                let silent_ms = silent_since.map(|since| at.saturating_sub(since));
+                changes(before, &stats, at.saturating_sub(self.at), silent_ms)
+            },
+        );
+        for what in whats {
+            self.happened(at, what);
         }
         if let Some(what) = burst::follow(&mut self.burst, at, rates.as_ref()) {
             self.happened(at, what);

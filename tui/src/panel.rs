@@ -157,7 +157,7 @@ pub fn panels(data: &Data, screen: Screen) -> Vec<Panel> {
             here::statements(data, stats),
             here::waiting_here(data, stats),
             here::hashing(data, stats),
-            here::tokens(data, stats),
+            here::token_checks(data),
             here::revocations(data, stats),
         ],
         Screen::Events => vec![

@@ -279,6 +279,14 @@ fn dependencies_without_room_leave_a_sign_and_old_ones_are_dim() {
 }
 
 #[test]
+fn the_screen_of_the_pool_tells_each_figure_once() {
+    let drawn = text(&picture(&pressed(&after(RICH, live()), "2"), 120, 40)).to_lowercase();
+    for figure in ["read 268 ms ago", "0 of 64", "hashing"] {
+        assert_eq!(drawn.matches(figure).count(), 1, "{figure}:\n{drawn}");
+    }
+}
+
+#[test]
 fn every_size_can_be_drawn_in_every_state() {
     for messages in [empty(), refused(), live(), asked(), drowning(), stale(), extreme()] {
         let story = after(RICH, messages);
