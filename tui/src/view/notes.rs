@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::text::{left, right, row, split, wrap, wrap_within};
+use super::text::{left, right, row, split, wrap_within};
 use super::{faint, severity_style};
 use crate::format::span;
 use crate::model::{Link, Model, Screen};
@@ -13,7 +13,7 @@ use crate::warning::{Severity, Warning};
 /// From this height on there is room for more sentences.
 const TALL: u16 = 30;
 
-/// Below this height there is room for one line of them.
+/// Below this height there is room for one line of them, and for one that tells how old the figures are.
 const LOW: u16 = 18;
 
 /// Letters beside a sentence: its mark, and the screen that shows the cause.
@@ -23,7 +23,8 @@ const BESIDE: usize = 17;
 pub(super) fn notes(model: &Model, area: Rect, buffer: &mut Buffer) -> Rect {
     let mut rest = area;
     if let Some(text) = banner(model) {
-        for part in wrap(&text, usize::from(area.width).saturating_sub(4)) {
+        let lines = if buffer.area.height < LOW { 1 } else { usize::MAX };
+        for part in wrap_within(&text, usize::from(area.width).saturating_sub(4), lines) {
             let (line, below) = split(rest, 1);
             buffer.set_style(line, severity_style(Severity::Severe).add_modifier(Modifier::REVERSED));
             buffer.set_stringn(

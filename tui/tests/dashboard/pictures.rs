@@ -220,6 +220,10 @@ fn warnings_take_the_place_of_no_panel() {
         }
         assert!(drawn.lines().last().unwrap().contains("? help"), "{drawn}");
     }
+    for story in [drowning(), stale()] {
+        let drawn = text(&picture(&after(RICH, story), 40, 10));
+        assert!(drawn.contains(" Process "), "{drawn}");
+    }
 }
 
 #[test]
