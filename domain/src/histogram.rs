@@ -6,10 +6,10 @@ use std::time::Duration;
 /// Upper bounds of buckets in microseconds, rising.
 pub type Bounds = &'static [u64];
 
-/// Requests: from an answer out of memory to one that waited for a saturated hashing queue.
+/// Requests: from an answer out of memory, some tens of microseconds, to one that waited for a saturated hashing queue.
 pub const REQUEST: Bounds = &[
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000,
+    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    1_500_000, 2_500_000, 10_000_000,
 ];
 /// Statements of the database: 100 ms is where one counts as slow, 8 s where the wait for a connection is given up.
 pub const STATEMENT: Bounds = &[
@@ -109,6 +109,15 @@ mod tests {
         let snapshot = histogram.snapshot();
         assert_eq!(snapshot.counts, [2, 5, 2]);
         assert_eq!(snapshot.sum_micros, 10 + 11 + 100 + 101 + 5_000_000 + 150);
+    }
+
+    /// Each is a series of every route for whoever scrapes them.
+    #[test]
+    fn requests_are_told_apart_from_some_microseconds_to_seconds_by_few_bounds() {
+        let buckets = [20, 40, 80, 200, 400_000, 800_000, 1_200_000, 2_000_000, 5_000_000]
+            .map(|micros| REQUEST.partition_point(|bound| *bound < micros));
+        assert!(buckets.windows(2).all(|pair| pair[0] < pair[1]), "{buckets:?}");
+        assert!(REQUEST.len() <= 18, "{}", REQUEST.len());
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 
 use openapi::StatsBody;
 
+use crate::burst::{self, Burst};
 use crate::happening::{Happening, What, changes};
 use crate::rates::{self, OperationRates, Rates, RouteRates};
 use crate::warning::{WINDOW_MS, Warning, warnings};
@@ -108,6 +109,8 @@ pub struct Data {
     pub operations: Vec<OperationRates>,
     /// What somebody should look at, worst first.
     pub warnings: Vec<Warning>,
+    /// The burst of failing requests that goes on.
+    burst: Option<Burst>,
     /// The readings of these seconds before the newest, oldest first.
     earlier: VecDeque<(u64, StatsBody)>,
 }
@@ -124,26 +127,22 @@ impl Data {
             .back()
             .filter(|point| point.gauges.is_none())
             .map(|_| self.at);
-        match (&before, silent_since) {
-            (Some(before), since) => {
-                if let Some(since) = since {
-                    self.happened(
-                        at,
-                        What::Back {
-                            after_ms: at.saturating_sub(since),
-                        },
-                    );
-                }
-                for what in changes(before, &stats) {
-                    self.happened(at, what);
-                }
-            }
-            (None, _) => self.happened(
-                at,
-                What::First {
+        let whats = before.as_ref().map_or_else(
+            || {
+                vec![What::First {
                     health: stats.health.status.clone(),
-                },
-            ),
+                }]
+            },
+            |before| {
+                let silent_ms = silent_since.map(|since| at.saturating_sub(since));
+                changes(before, &stats, at.saturating_sub(self.at), silent_ms)
+            },
+        );
+        for what in whats {
+            self.happened(at, what);
+        }
+        if let Some(what) = burst::follow(&mut self.burst, at, rates.as_ref()) {
+            self.happened(at, what);
         }
         self.push(Point {
             at,
@@ -245,7 +244,7 @@ impl Data {
     }
 
     /// The history of a figure that there may be none of; gaps where there is none.
-    pub fn rate_of(&self, read: impl Fn(&Rates) -> Option<f64>) -> Vec<Option<f64>> {
+    pub fn rate_of<T>(&self, read: impl Fn(&Rates) -> Option<T>) -> Vec<Option<T>> {
         self.points
             .iter()
             .map(|point| point.rates.as_ref().and_then(&read))
@@ -265,6 +264,17 @@ impl Data {
     pub fn recent(&self, span_ms: u64) -> impl DoubleEndedIterator<Item = &Point> {
         let from = self.at.saturating_sub(span_ms);
         self.points.iter().filter(move |point| point.at >= from)
+    }
+
+    /// How long ago the last attempt to hand a message over failed, in milliseconds before the newest figures; none when one
+    /// succeeded since, or none failed.
+    pub fn mail_fails_since(&self) -> Option<u64> {
+        let tried = |rates: &&Rates| rates.mail_failures > 0.0 || rates.mails_sent > 0.0;
+        let known = self.points.iter().rev();
+        let (at, last) = known
+            .filter_map(|point| point.rates.as_ref().map(|rates| (point.at, rates)))
+            .find(|(_, rates)| tried(rates))?;
+        (last.mail_failures > 0.0).then(|| self.at.saturating_sub(at))
     }
 
     /// How long a state has held without a break up to the newest figures, in milliseconds, and for how many readings.

@@ -132,6 +132,11 @@ pub fn short(id: &str) -> String {
     start.iter().chain(&['…']).chain(end).collect()
 }
 
+/// A word of the wire as people write it: `half open`.
+pub fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
 /// One of a thing, or several of it.
 pub fn of(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
@@ -214,6 +219,7 @@ mod tests {
 
     #[test]
     fn long_ids_lose_their_middle() {
+        assert_eq!(words("half_open"), "half open");
         assert_eq!(short("node-a"), "node-a");
         assert_eq!(short("019ab3c4-1111-7222-8333-944445555abc"), "019ab3c4…5abc");
     }

@@ -1,7 +1,7 @@
 //! What changed between two readings, as sentences.
 use openapi::StatsBody;
 
-use crate::format::{of, span};
+use crate::format::{of, short, span, words};
 use crate::warning::Severity;
 
 /// Something that changed.
@@ -33,8 +33,15 @@ pub enum What {
         /// After so many milliseconds.
         after_ms: u64,
     },
-    /// Another process answers.
+    /// The server was started anew.
     Restarted {
+        /// For how long it had not answered, in milliseconds; none when that was not noticed.
+        after_ms: Option<u64>,
+        /// Its version, when that is another one.
+        version: Option<String>,
+    },
+    /// Another process answers, which runs for longer than it is known of.
+    Another {
         /// Its id.
         node: String,
         /// Its version, when that is another one.
@@ -57,29 +64,40 @@ pub enum What {
     MailsDead(u64),
     /// Password hashings were refused.
     Shed(u64),
+    /// Requests began to fail with a 5xx status.
+    FailuresBegan {
+        /// The share of the requests, in words for people.
+        share: String,
+    },
+    /// Requests no longer fail so.
+    FailuresEnded {
+        /// For how long they did, in milliseconds.
+        lasted_ms: u64,
+        /// How many.
+        failed: u64,
+        /// The greatest share of the requests of a reading, in words for people.
+        worst: String,
+    },
 }
 
 impl What {
     /// The sentence.
     pub fn text(&self) -> String {
         match self {
-            Self::First { health } => format!("first figures: the server is {health}"),
+            Self::First { health } => format!("first figures: the server is {}", words(health)),
             Self::Asked => "this server has no stream of figures: it is asked for them".to_owned(),
             Self::Gone { reason } => format!("the server stopped answering ({reason})"),
             Self::Back { after_ms } => format!("the server answers again, after {}", span(*after_ms)),
-            Self::Restarted { node, version: None } => {
-                format!("another process answers: {}", crate::format::short(node))
+            Self::Restarted { after_ms, version } => {
+                let again = after_ms.map_or_else(String::new, |after| {
+                    format!(" and answers again, after {}", span(after))
+                });
+                format!("the server was restarted{again}{}", with(version.as_deref()))
             }
-            Self::Restarted {
-                node,
-                version: Some(version),
-            } => {
-                format!(
-                    "another process answers: {}, version {version}",
-                    crate::format::short(node)
-                )
+            Self::Another { node, version } => {
+                format!("another process answers: {}{}", short(node), with(version.as_deref()))
             }
-            Self::Turned { name, from, to } => format!("{name}: {from} → {to}"),
+            Self::Turned { name, from, to } => format!("{name}: {} → {}", words(from), words(to)),
             Self::HandlingsFailed(times) => {
                 format!("{} failed", of(*times, "handling of an event", "handlings of events"))
             }
@@ -89,18 +107,38 @@ impl What {
                 "{} refused: the hashing queue was full",
                 of(*times, "login was", "logins were")
             ),
+            Self::FailuresBegan { share } => format!("requests began to fail with a 5xx status, {share} of them"),
+            Self::FailuresEnded {
+                lasted_ms: 0,
+                failed,
+                worst,
+            } => format!(
+                "no 5xx any more: {} failed, {worst} of the requests then",
+                of(*failed, "request", "requests")
+            ),
+            Self::FailuresEnded {
+                lasted_ms,
+                failed,
+                worst,
+            } => format!(
+                "no 5xx any more: {} failed within {}, at worst {worst} of all",
+                of(*failed, "request", "requests"),
+                span(*lasted_ms)
+            ),
         }
     }
 
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::First { .. } | Self::Asked | Self::Back { .. } => Severity::Fine,
+            Self::First { .. } | Self::Asked | Self::Back { .. } | Self::FailuresEnded { .. } => Severity::Fine,
             Self::Turned { to, .. } => state_severity(to),
-            Self::Restarted { .. } | Self::HandlingsFailed(_) | Self::AttemptsFailed(_) | Self::Shed(_) => {
-                Severity::Warn
-            }
-            Self::Gone { .. } | Self::MailsDead(_) => Severity::Severe,
+            Self::Restarted { .. }
+            | Self::Another { .. }
+            | Self::HandlingsFailed(_)
+            | Self::AttemptsFailed(_)
+            | Self::Shed(_) => Severity::Warn,
+            Self::Gone { .. } | Self::MailsDead(_) | Self::FailuresBegan { .. } => Severity::Severe,
         }
     }
 
@@ -119,6 +157,11 @@ impl What {
     }
 }
 
+/// Another version, as the end of a sentence.
+fn with(version: Option<&str>) -> String {
+    version.map_or_else(String::new, |version| format!(", version {version}"))
+}
+
 /// How bad a state of health or of a breaker is.
 pub fn state_severity(state: &str) -> Severity {
     match state {
@@ -128,16 +171,33 @@ pub fn state_severity(state: &str) -> Severity {
     }
 }
 
-/// What changed from one reading to the next.
-pub fn changes(before: &StatsBody, after: &StatsBody) -> Vec<What> {
+/// A process that answers has run no longer than this beyond the last reading of the one before it when it took its place,
+/// in milliseconds: uptimes are told in whole seconds.
+const START_MS: u64 = 2_000;
+
+/// What changed from one reading to the next, so many milliseconds later; `silent_ms` when the server had not answered
+/// between them.
+pub fn changes(before: &StatsBody, after: &StatsBody, elapsed_ms: u64, silent_ms: Option<u64>) -> Vec<What> {
     let mut found = Vec::new();
     let is_same = before.node == after.node && after.uptime_seconds >= before.uptime_seconds;
     if !is_same {
         let version = (before.version != after.version).then(|| after.version.clone());
-        found.push(What::Restarted {
-            node: after.node.clone(),
-            version,
-        });
+        let is_new = after.uptime_seconds.saturating_mul(1_000) <= elapsed_ms.saturating_add(START_MS);
+        // That it answers again is told with its start.
+        if before.node == after.node || is_new {
+            found.push(What::Restarted {
+                after_ms: silent_ms,
+                version,
+            });
+        } else {
+            found.extend(silent_ms.map(|after_ms| What::Back { after_ms }));
+            found.push(What::Another {
+                node: after.node.clone(),
+                version,
+            });
+        }
+    } else {
+        found.extend(silent_ms.map(|after_ms| What::Back { after_ms }));
     }
     let mut turned = |name: &str, from: Option<&str>, to: &str| {
         if let Some(from) = from.filter(|from| *from != to) {

@@ -3,6 +3,7 @@
 //! Everything that happens is a [`Message`] on one channel. [`update`] takes it into the [`Model`], purely; [`view`] draws
 //! the model and changes nothing. So a recording of messages shows the same pictures again, and a test is a recording.
 
+mod burst;
 pub mod data;
 pub mod event;
 pub mod format;
@@ -10,6 +11,7 @@ pub mod happening;
 pub mod keymap;
 pub mod model;
 pub mod panel;
+pub mod quantile;
 pub mod rates;
 pub mod record;
 mod run;

@@ -3,8 +3,9 @@ mod here;
 mod work;
 
 use crate::data::Data;
-use crate::format::{count, latency_of, number, percent, rate};
+use crate::format::{count, latency, number, percent, rate};
 use crate::model::Screen;
+use crate::quantile::Quantile;
 use crate::rates::{Rates, Timed};
 use crate::warning::Severity;
 
@@ -49,7 +50,9 @@ pub struct Panel {
     /// The least height of the chart: a few of something are no wall.
     pub floor: f64,
     /// How a value of the history is told.
-    pub tell: fn(f64) -> String,
+    tell: fn(f64) -> String,
+    /// The quantiles that the history is made of, where it is: what is told of them says what is known.
+    quantiles: Vec<Option<Quantile>>,
 }
 
 impl Panel {
@@ -64,7 +67,18 @@ impl Panel {
             limit: None,
             floor: 0.0,
             tell,
+            quantiles: Vec::new(),
         }
+    }
+
+    /// A panel about the time that 99 of 100 do not exceed.
+    fn of_p99(title: &'static str, data: &Data, read: fn(&Rates) -> Timed) -> Self {
+        let quantiles = data.rate_of(|rates| read(rates).p99);
+        let history = quantiles
+            .iter()
+            .map(|quantile| quantile.map(|quantile| quantile.millis));
+        let panel = Self::new(title, format!("p99 {}", p99(data, read)), history.collect(), latency);
+        Self { quantiles, ..panel }
     }
 
     fn fact(self, label: &'static str, value: impl Into<String>) -> Self {
@@ -115,10 +129,14 @@ impl Panel {
         self.bad(severity)
     }
 
-    /// The greatest value of the last so many readings; zero without any.
-    pub fn peak(&self, readings: usize) -> f64 {
+    /// The greatest value of the last so many readings, as it is told; that of zero without any.
+    pub fn peak(&self, readings: usize) -> String {
         let skipped = self.history.len().saturating_sub(readings);
-        self.history[skipped..].iter().flatten().copied().fold(0.0, f64::max)
+        let greatest = self.quantiles.iter().skip(skipped).flatten();
+        match greatest.max_by(|one, two| one.millis.total_cmp(&two.millis)) {
+            Some(quantile) => quantile.to_string(),
+            None => (self.tell)(self.history[skipped..].iter().flatten().copied().fold(0.0, f64::max)),
+        }
     }
 }
 
@@ -139,7 +157,7 @@ pub fn panels(data: &Data, screen: Screen) -> Vec<Panel> {
             here::statements(data, stats),
             here::waiting_here(data, stats),
             here::hashing(data, stats),
-            here::tokens(data, stats),
+            here::token_checks(data),
             here::revocations(data, stats),
         ],
         Screen::Events => vec![
@@ -180,11 +198,15 @@ fn share(data: &Data, read: impl Fn(&Rates) -> f64) -> String {
 }
 
 fn p50(data: &Data, read: impl Fn(&Rates) -> Timed) -> String {
-    latency_of(data.rates().and_then(|rates| read(rates).p50_ms))
+    told_of(data.rates().and_then(|rates| read(rates).p50))
 }
 
 fn p99(data: &Data, read: impl Fn(&Rates) -> Timed) -> String {
-    latency_of(data.rates().and_then(|rates| read(rates).p99_ms))
+    told_of(data.rates().and_then(|rates| read(rates).p99))
+}
+
+fn told_of(quantile: Option<Quantile>) -> String {
+    quantile.map_or_else(|| "-".to_owned(), |quantile| quantile.to_string())
 }
 
 /// Whether something happens at all.

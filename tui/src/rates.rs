@@ -3,15 +3,17 @@ use openapi::{
     BackendStatsBody, CodeCountBody, HistogramBody, HttpStatsBody, OperationStatsBody, RouteStatsBody, StatsBody,
 };
 
+use crate::quantile::Quantile;
+
 /// What took time between two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Timed {
     /// How many a second.
     pub per_second: f64,
-    /// The time that half of them did not exceed, in milliseconds; none without any.
-    pub p50_ms: Option<f64>,
-    /// The time that 99 of 100 did not exceed, in milliseconds; none without any.
-    pub p99_ms: Option<f64>,
+    /// The time that half of them did not exceed; none without any.
+    pub p50: Option<Quantile>,
+    /// The time that 99 of 100 did not exceed; none without any.
+    pub p99: Option<Quantile>,
 }
 
 impl Timed {
@@ -20,11 +22,10 @@ impl Timed {
     }
 
     fn of(times: &HistogramBody, millis: u64) -> Self {
-        let quantile = |share| times.quantile(share).map(|micros| micros / 1000.0);
         Self {
             per_second: a_second(times.count(), millis),
-            p50_ms: quantile(0.5),
-            p99_ms: quantile(0.99),
+            p50: Quantile::of(times, 0.5),
+            p99: Quantile::of(times, 0.99),
         }
     }
 }
@@ -99,6 +100,8 @@ pub struct RouteRates {
     pub refused: Option<f64>,
     /// The share answered with a 5xx status, 0 to 1; none without requests.
     pub failed: Option<f64>,
+    /// Answers with status 429, a second.
+    pub limited: f64,
     /// Answers with status 503, a second.
     pub unavailable: f64,
 }
@@ -261,6 +264,7 @@ pub fn routes(before: &StatsBody, after: &StatsBody, arrived: u64) -> Vec<RouteR
             },
             refused: part(of(400..500)),
             failed: part(of(500..600)),
+            limited: of(429..430),
             unavailable: of(503..504),
         }
     };

@@ -2,9 +2,10 @@
 use std::cmp::Ordering;
 
 use crate::data::Data;
-use crate::format::{count, latency, number, percent, rate, span};
+use crate::format::{count, number, percent, rate, span, words};
 use crate::happening::state_severity;
 use crate::model::{Model, Screen};
+use crate::quantile::Quantile;
 use crate::rates::{OperationRates, RouteRates};
 use crate::warning::{FAILED_SHARE, Severity, lag_slope};
 
@@ -103,6 +104,14 @@ impl Cell {
         }
     }
 
+    /// Ordered by where it lies, whatever is told of it.
+    fn time(quantile: Option<Quantile>) -> Self {
+        Self {
+            text: quantile.map_or("-".to_owned(), |quantile| quantile.to_string()),
+            number: Some(quantile.map_or(f64::NEG_INFINITY, |quantile| quantile.millis)),
+        }
+    }
+
     fn order(&self, other: &Self) -> Ordering {
         match (self.number, other.number) {
             (Some(one), Some(two)) => one.total_cmp(&two),
@@ -169,8 +178,8 @@ fn route(route: &RouteRates) -> Row {
         cells: vec![
             Cell::text(&route.name),
             Cell::number(Some(timed.per_second), number),
-            Cell::number(timed.p50_ms, latency),
-            Cell::number(timed.p99_ms, latency),
+            Cell::time(timed.p50),
+            Cell::time(timed.p99),
             Cell::number(route.refused, percent),
             Cell::number(route.failed, percent),
         ],
@@ -189,10 +198,10 @@ fn operation(row: &OperationRates) -> Row {
         cells: vec![
             Cell::text(&row.backend),
             Cell::text(row.operation.as_deref().unwrap_or("all")),
-            Cell::text(&row.breaker),
+            Cell::text(words(&row.breaker)),
             Cell::number(Some(row.timed.per_second), rate),
-            Cell::number(row.timed.p50_ms, latency),
-            Cell::number(row.timed.p99_ms, latency),
+            Cell::time(row.timed.p50),
+            Cell::time(row.timed.p99),
             Cell::number(Some(row.failures), rate),
             Cell::number(Some(row.refused as f64), |_| count(row.refused)),
         ],

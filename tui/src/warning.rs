@@ -87,8 +87,9 @@ pub fn warnings(data: &Data) -> Vec<Warning> {
     breakers(stats, &mut found);
     work::storage(data, &mut found);
     work::lags(data, stats, &mut found);
-    work::failed(data, &mut found);
+    work::failed(data, stats, &mut found);
     work::mail(stats, &mut found);
+    requests::limited(data, &mut found);
     requests::tokens(data, &mut found);
     requests::files(stats, &mut found);
     revocations(stats, &mut found);
@@ -150,10 +151,10 @@ fn pool(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
         } else {
             String::new()
         };
-        let p99 = data.lately.as_ref().and_then(|rates| rates.statements.p99_ms);
+        let p99 = data.lately.as_ref().and_then(|rates| rates.statements.p99);
         let wait = p99.map_or_else(
             || "requests wait".to_owned(),
-            |p99| format!("statements wait for one, p99 {}", latency(p99)),
+            |p99| format!("statements wait for one, p99 {p99}"),
         );
         let text = format!(
             "The pool is saturated: {} in use{since}; {wait}.",
@@ -178,17 +179,16 @@ fn statements(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     let is_full = stats.pool.max > 0 && stats.pool.open.saturating_sub(stats.pool.idle) >= stats.pool.max;
     if let Some(p99) = rates
         .statements
-        .p99_ms
-        .filter(|p99| *p99 >= SLOW_STATEMENT_MS && !is_full)
+        .p99
+        .filter(|p99| p99.reaches(SLOW_STATEMENT_MS) && !is_full)
     {
-        let severity = if p99 >= SEVERE_STATEMENT_MS {
+        let severity = if p99.reaches(SEVERE_STATEMENT_MS) {
             Severity::Severe
         } else {
             Severity::Warn
         };
         let text = format!(
-            "Statements are slow: p99 {}, {} over 100 ms, though connections are free: the database itself is slow.",
-            latency(p99),
+            "Statements are slow: p99 {p99}, {} over 100 ms, though connections are free: the database itself is slow.",
             rate(rates.slow)
         );
         warn(found, severity, Screen::Pool, text);

@@ -1,5 +1,5 @@
 //! Panels of this process: its requests, its pool, its tokens, and what it takes of the machine.
-use openapi::{HashStatsBody, StatsBody};
+use openapi::{DependencyBody, HashStatsBody, StatsBody};
 
 use super::{FEW, Panel, is_some, p50, p99, rates_told, share, speed, told, whole};
 use crate::data::Data;
@@ -94,29 +94,24 @@ pub(super) fn connections(data: &Data, stats: &StatsBody) -> Panel {
 
 pub(super) fn statements(data: &Data, stats: &StatsBody) -> Panel {
     let timed = |rates: &Rates| rates.statements;
-    let p99_now = data.rates().and_then(|rates| rates.statements.p99_ms);
-    Panel::new(
-        "Statements",
-        format!("p99 {}", p99(data, timed)),
-        data.rate_of(|rates| rates.statements.p99_ms),
-        latency,
-    )
-    .bad_if(p99_now >= Some(SLOW_STATEMENT_MS))
-    .limit(SLOW_STATEMENT_MS)
-    .fact("p50", p50(data, timed))
-    .fact("", speed(data, |rates| rates.statements.per_second))
-    .line()
-    .fact_if("slow", count(stats.pool.slow), is_some(data, |rates| rates.slow))
-    .fact_if(
-        "failed",
-        count(stats.pool.failures),
-        is_some(data, |rates| rates.statement_failures),
-    )
+    let p99_now = data.rates().and_then(|rates| rates.statements.p99);
+    Panel::of_p99("Statements", data, timed)
+        .bad_if(p99_now.is_some_and(|p99| p99.reaches(SLOW_STATEMENT_MS)))
+        .limit(SLOW_STATEMENT_MS)
+        .fact("p50", p50(data, timed))
+        .fact("", speed(data, |rates| rates.statements.per_second))
+        .line()
+        .fact_if("slow", count(stats.pool.slow), is_some(data, |rates| rates.slow))
+        .fact_if(
+            "failed",
+            count(stats.pool.failures),
+            is_some(data, |rates| rates.statement_failures),
+        )
 }
 
 /// What waits in this process, or is about to.
 pub(super) fn waiting_here(data: &Data, stats: &StatsBody) -> Panel {
-    let (queue, runtime) = (&stats.passwords, &stats.runtime);
+    let runtime = &stats.runtime;
     Panel::new(
         "Under way",
         format!("{} in flight", count(stats.http.in_flight)),
@@ -124,7 +119,6 @@ pub(super) fn waiting_here(data: &Data, stats: &StatsBody) -> Panel {
         whole,
     )
     .floor(FEW)
-    .fact_if("hashing", places(queue), is_crowded(queue))
     .line()
     .fact("tasks", count(runtime.alive_tasks))
     .fact("queued", count(runtime.queued_tasks))
@@ -160,8 +154,17 @@ pub(super) fn hashing(data: &Data, stats: &StatsBody) -> Panel {
 }
 
 pub(super) fn tokens(data: &Data, stats: &StatsBody) -> Panel {
-    let timed = |rates: &Rates| rates.tokens;
     let age = stats.revocations_age_ms.map(|age| age as f64);
+    token_checks(data).line().fact_if(
+        "revocations read",
+        age.map_or("never".to_owned(), |age| format!("{} ago", latency(age))),
+        age.is_none_or(|age| age >= REVOCATIONS_STALE_MS as f64),
+    )
+}
+
+/// Without the feed of revocations, where that has a panel of its own.
+pub(super) fn token_checks(data: &Data) -> Panel {
+    let timed = |rates: &Rates| rates.tokens;
     Panel::new(
         "Tokens",
         told(rates_told(data).map(|rates| rates.tokens.per_second), "checks/s"),
@@ -172,22 +175,15 @@ pub(super) fn tokens(data: &Data, stats: &StatsBody) -> Panel {
     .line()
     .fact("refused", share(data, Rates::refused_share))
     .fact("p50", p50(data, timed))
-    .line()
-    .fact_if(
-        "revocations read",
-        age.map_or("never".to_owned(), |age| format!("{} ago", latency(age))),
-        age.is_none_or(|age| age >= REVOCATIONS_STALE_MS as f64),
-    )
 }
 
 pub(super) fn revocations(data: &Data, stats: &StatsBody) -> Panel {
     let head = stats.revocations_age_ms.map_or("never read".to_owned(), |age| {
         format!("read {} ago", latency(age as f64))
     });
-    let health = &stats.health.dependencies;
-    let is_stale = health
-        .iter()
-        .any(|other| other.name == "revocations" && other.status != "ok");
+    let is_stale = stats.revocations_age_ms.is_none_or(|age| age >= REVOCATIONS_STALE_MS);
+    let is_degraded = |other: &DependencyBody| other.name == "revocations" && other.status != "ok";
+    let is_stale = is_stale || stats.health.dependencies.iter().any(is_degraded);
     let age = |gauges: &crate::data::Gauges| gauges.revocations_age.unwrap_or_default() as f64;
     Panel::new("Revocations", head, data.gauge(age), latency)
         .limit(REVOCATIONS_STALE_MS as f64)

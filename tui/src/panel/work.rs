@@ -3,7 +3,7 @@ use openapi::StatsBody;
 
 use super::{FEW, Panel, is_some, p50, p99, speed, told, whole};
 use crate::data::Data;
-use crate::format::{count, latency, rate, seconds};
+use crate::format::{count, rate, seconds};
 use crate::rates::Rates;
 use crate::warning::{LATE_EVENT_MS, MAIL_LATE};
 
@@ -45,31 +45,21 @@ pub(super) fn written(data: &Data, stats: &StatsBody) -> Panel {
 
 pub(super) fn published(data: &Data) -> Panel {
     let timed = |rates: &Rates| rates.publish;
-    let p99_now = data.rates().and_then(|rates| rates.publish.p99_ms);
-    Panel::new(
-        "Commit to stream",
-        format!("p99 {}", p99(data, timed)),
-        data.rate_of(|rates| rates.publish.p99_ms),
-        latency,
-    )
-    .bad_if(p99_now >= Some(LATE_EVENT_MS))
-    .limit(LATE_EVENT_MS)
-    .fact("p50", p50(data, timed))
-    .line()
-    .fact("published", speed(data, |rates| rates.publish.per_second))
+    let p99_now = data.rates().and_then(|rates| rates.publish.p99);
+    Panel::of_p99("Commit to stream", data, timed)
+        .bad_if(p99_now.is_some_and(|p99| p99.reaches(LATE_EVENT_MS)))
+        .limit(LATE_EVENT_MS)
+        .fact("p50", p50(data, timed))
+        .line()
+        .fact("published", speed(data, |rates| rates.publish.per_second))
 }
 
 pub(super) fn appended(data: &Data) -> Panel {
     let timed = |rates: &Rates| rates.append;
-    Panel::new(
-        "Call to commit",
-        format!("p99 {}", p99(data, timed)),
-        data.rate_of(|rates| rates.append.p99_ms),
-        latency,
-    )
-    .fact("p50", p50(data, timed))
-    .line()
-    .fact("appended here", speed(data, |rates| rates.append.per_second))
+    Panel::of_p99("Call to commit", data, timed)
+        .fact("p50", p50(data, timed))
+        .line()
+        .fact("appended here", speed(data, |rates| rates.append.per_second))
 }
 
 pub(super) fn unsequenced(data: &Data, stats: &StatsBody) -> Panel {
@@ -158,13 +148,7 @@ pub(super) fn sent(data: &Data, stats: &StatsBody) -> Panel {
 
 pub(super) fn hand_over(data: &Data) -> Panel {
     let timed = |rates: &Rates| rates.hand_over;
-    Panel::new(
-        "Time to hand over",
-        format!("p99 {}", p99(data, timed)),
-        data.rate_of(|rates| rates.hand_over.p99_ms),
-        latency,
-    )
-    .fact("p50", p50(data, timed))
+    Panel::of_p99("Time to hand over", data, timed).fact("p50", p50(data, timed))
 }
 
 pub(super) fn attempts(data: &Data, stats: &StatsBody) -> Panel {

@@ -1,13 +1,13 @@
 //! The rows at the top and at the foot: who is looked at, how old that is, which screens and keys there are.
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::text::{left, right, row, split};
 use super::{faint, severity_style, strong};
 use crate::event::Way;
-use crate::format::{seconds, short, span};
+use crate::format::{seconds, short, span, words};
 use crate::happening::state_severity;
 use crate::keymap::{BINDINGS, Binding, FILTER_BINDINGS, Place};
 use crate::model::{Link, Model, Screen};
@@ -16,30 +16,37 @@ use crate::warning::Severity;
 /// Below this height the row of the dependencies is left out.
 const ROOM_FOR_HEALTH: u16 = 16;
 
-/// Draws the top and gives what is left.
+/// Narrower than this the state has no room beside the address and the pace.
+const ROOM_FOR_PACE: u16 = 60;
+
+/// Draws the top and gives what is left. Whether the server is ready is told at every size.
 pub(super) fn head(model: &Model, area: Rect, buffer: &mut Buffer) -> Rect {
     let has_health = area.height >= ROOM_FOR_HEALTH && model.shown().latest.is_some();
     let (top, rest) = split(area, if has_health { 3 } else { 2 });
-    let age = age(model);
+    let age = age(model, has_health || area.width >= ROOM_FOR_PACE);
     let room = usize::from(top.width).saturating_sub(age.width() + 2);
-    left(&identity(model, room), row(top, 0), buffer);
+    let start = if has_health {
+        Line::from(Span::styled(" plinth", strong()))
+    } else {
+        state(model).unwrap_or_else(|| Line::from(Span::styled(" plinth", strong())))
+    };
+    left(&identity(model, start, room), row(top, 0), buffer);
     right(&age, row(top, 0), buffer);
     left(&tabs(model), row(top, 1), buffer);
     if has_health {
-        left(&health(model), row(top, 2), buffer);
+        left(&health(model, usize::from(top.width)), row(top, 2), buffer);
     }
     rest
 }
 
 /// As much as has room, the most telling first.
-fn identity(model: &Model, room: usize) -> Line<'static> {
+fn identity(model: &Model, mut line: Line<'static>, room: usize) -> Line<'static> {
     let mut parts = vec![model.address.clone()];
     if let Some(stats) = &model.shown().latest {
         parts.push(format!("up {}", seconds(stats.uptime_seconds)));
         parts.push(format!("v{}", stats.version));
         parts.push(short(&stats.node));
     }
-    let mut line = Line::from(Span::styled(" plinth", strong()));
     for part in parts {
         if line.width() + 3 + part.chars().count() > room {
             break;
@@ -50,10 +57,11 @@ fn identity(model: &Model, room: usize) -> Line<'static> {
     line
 }
 
-fn age(model: &Model) -> Line<'static> {
+fn age(model: &Model, has_pace: bool) -> Line<'static> {
     let every = match model.interval_ms {
-        millis if millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
-        millis => format!("{millis} ms"),
+        _ if !has_pace => String::new(),
+        millis if millis.is_multiple_of(1000) => format!(" every {} s", millis / 1000),
+        millis => format!(" every {millis} ms"),
     };
     let age = model.age().map(span);
     let (text, style) = match (&model.link, age) {
@@ -64,8 +72,15 @@ fn age(model: &Model) -> Line<'static> {
         (Link::Ended, _) => ("recording".to_owned(), Style::new()),
         (Link::Lost { .. }, Some(age)) => (format!("{age} old"), severity_style(Severity::Severe)),
         (_, Some(age)) if model.is_old() => (format!("{age} old"), severity_style(Severity::Warn)),
-        (Link::Live { way: Way::Asked }, Some(age)) => (format!("{age} ago, asked every {every}"), Style::new()),
-        (_, Some(age)) => (format!("{age} ago, every {every}"), Style::new()),
+        (Link::Live { way: Way::Asked }, Some(age)) => (format!("{age} ago, asked{every}"), Style::new()),
+        (_, Some(age)) => (
+            if has_pace {
+                format!("{age} ago,{every}")
+            } else {
+                format!("{age} ago")
+            },
+            Style::new(),
+        ),
         (_, None) => ("no figures yet".to_owned(), faint()),
     };
     Line::from(vec![Span::styled(text, style), Span::raw(" ")])
@@ -99,27 +114,63 @@ fn tabs(model: &Model) -> Line<'static> {
     line
 }
 
-fn health(model: &Model) -> Line<'static> {
-    let Some(stats) = &model.shown().latest else {
+/// Whether the server is ready; none before the first figures.
+fn state(model: &Model) -> Option<Line<'static>> {
+    let status = &model.shown().latest.as_ref()?.health.status;
+    // A server that does not answer is not ready, whatever it said last.
+    let (mark, text) = if matches!(model.link, Link::Lost { .. }) {
+        (
+            severity_style(Severity::Severe),
+            format!("silent, was {}", words(status)),
+        )
+    } else {
+        (state_style(status), words(status))
+    };
+    Some(Line::from(vec![Span::styled(" ● ", mark), Span::styled(text, mark)]))
+}
+
+/// The one place where what is well has a colour: it is looked for here.
+fn state_style(status: &str) -> Style {
+    match state_severity(status) {
+        Severity::Fine => Style::new().fg(Color::Green),
+        severity => severity_style(severity),
+    }
+}
+
+/// The state and those of the dependencies; where these have no room, the worst come first, and that some are missing shows.
+fn health(model: &Model, width: usize) -> Line<'static> {
+    let (Some(stats), Some(mut line)) = (&model.shown().latest, state(model)) else {
         return Line::default();
     };
-    let health = &stats.health;
-    // A server that does not answer is not ready, whatever it said last.
-    let is_lost = matches!(model.link, Link::Lost { .. });
-    let mark = match state_severity(&health.status) {
-        _ if is_lost => severity_style(Severity::Severe),
-        severity => severity_style(severity),
-    };
-    let status = if is_lost {
-        format!("silent, was {}", health.status)
-    } else {
-        health.status.clone()
-    };
-    let mut line = Line::from(vec![Span::styled(" ● ", mark), Span::styled(status, mark)]);
-    for dependency in &health.dependencies {
-        let severity = state_severity(&dependency.status);
-        line.push_span(Span::styled(format!("   {} ", dependency.name), faint()));
-        line.push_span(Span::styled(dependency.status.clone(), severity_style(severity)));
+    // What they were some time ago is no news of now.
+    let is_stale = matches!(model.link, Link::Lost { .. }) || model.is_old();
+    let mut parts: Vec<(Severity, Line<'static>)> = stats
+        .health
+        .dependencies
+        .iter()
+        .map(|dependency| {
+            let severity = state_severity(&dependency.status);
+            let style = if is_stale { faint() } else { severity_style(severity) };
+            let name = Span::styled(format!("   {} ", dependency.name), faint());
+            (
+                severity,
+                Line::from(vec![name, Span::styled(words(&dependency.status), style)]),
+            )
+        })
+        .collect();
+    let needed: usize = parts.iter().map(|(_, part)| part.width()).sum();
+    let is_cut = line.width() + needed > width;
+    if is_cut {
+        parts.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+    }
+    for (_, part) in parts {
+        if is_cut && line.width() + part.width() + 2 > width {
+            break;
+        }
+        line.extend(part);
+    }
+    if is_cut {
+        line.push_span(Span::styled(" …", faint()));
     }
     line
 }

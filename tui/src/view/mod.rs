@@ -53,7 +53,7 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
     Paragraph::new(text).wrap(Wrap { trim: true }).render(area, buffer);
 }
 
-/// Colour is for trouble alone.
+/// Colour is for trouble alone, but for the state of a server that is well.
 fn severity_style(severity: Severity) -> Style {
     match severity {
         Severity::Fine => Style::new(),

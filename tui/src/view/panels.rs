@@ -107,7 +107,7 @@ fn note(model: &Model, panel: &Panel, columns: usize) -> String {
     }
     format!(
         " max {} in {} ",
-        (panel.tell)(panel.peak(shown)),
+        panel.peak(shown),
         span(last.at.saturating_sub(first.at))
     )
 }

@@ -5,8 +5,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
 use super::panels::{as_rows, boxed, grid};
-use super::tables::{Table, happenings};
-use super::text::split;
+use super::tables::{Table, happenings, shown_of};
+use super::text::{left, split};
 use super::{faint, strong};
 use crate::format::span;
 use crate::model::{Link, Model, Screen};
@@ -14,23 +14,26 @@ use crate::panel::{Panel, panels};
 use crate::table;
 use crate::warning::Severity;
 
-/// Narrower or lower than this there is no room for borders.
-const ROOM_FOR_BORDERS: (u16, u16) = (76, 14);
+/// Narrower than this there is no room for borders.
+const ROOM_FOR_BORDERS: u16 = 76;
+
+/// The least height of two rows of boxes and a table.
+const LEAST_HEIGHT: u16 = 14;
 
 /// From this width on three panels stand beside each other.
 const WIDE: u16 = 110;
 
+/// How many panels have a box where two stand beside each other; what comes after them is a row.
+const IN_BOXES: usize = 4;
+
 /// The least height of a box that is worth its border.
 const LEAST_BOX: u16 = 4;
-
-/// The height of a box with a table of some rows.
-const GOOD_BOX: u16 = 6;
 
 pub(super) fn screen(model: &Model, area: Rect, buffer: &mut Buffer) {
     let panels = panels(model.shown(), model.screen);
     if panels.is_empty() {
         empty(model, area, buffer);
-    } else if area.width < ROOM_FOR_BORDERS.0 || area.height < ROOM_FOR_BORDERS.1 {
+    } else if area.width < ROOM_FOR_BORDERS || area.height < least_height(model, &panels, area.width) {
         narrow(model, &panels, area, buffer);
     } else {
         match model.screen {
@@ -39,6 +42,17 @@ pub(super) fn screen(model: &Model, area: Rect, buffer: &mut Buffer) {
             Screen::Mail => mail(model, &panels, area, buffer),
         }
     }
+}
+
+/// Lower than this panels are rows, so that none of them, nor the table, is without a place.
+fn least_height(model: &Model, panels: &[Panel], width: u16) -> u16 {
+    let is_grid = width >= WIDE || model.screen == Screen::Mail;
+    let rows = if is_grid {
+        0
+    } else {
+        panels.len().saturating_sub(IN_BOXES)
+    };
+    LEAST_HEIGHT.saturating_add(u16::try_from(rows).unwrap_or(u16::MAX))
 }
 
 /// Before the first figures.
@@ -78,29 +92,29 @@ fn narrow(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     if rest.height < 3 {
         return;
     }
-    let (_, rest) = split(rest, 1);
+    let (gap, rest) = split(rest, 1);
     if model.screen.has_table() {
+        let hidden = shown_of(table::rows(model).len(), rest.height);
+        if !hidden.is_empty() {
+            let title = format!(" {}{hidden}", title(model));
+            left(&Line::from(Span::styled(title, faint())), gap, buffer);
+        }
         rows(model, inset(rest), buffer);
     } else {
         happenings(model, rest, buffer);
     }
 }
 
-/// Panels in a grid of two rows of boxes, what has no room in it as rows of text, and gives what is left. A table with too
-/// few rows is worth more than they are.
+/// Panels in a grid of two rows of boxes, what has no room in it as rows of text, and gives what is left.
 fn top(model: &Model, panels: &[Panel], height: u16, area: Rect, buffer: &mut Buffer) -> Rect {
     if area.width >= WIDE {
         let (top, rest) = split(area, height * 2);
         grid(model, panels, 3, top, buffer);
         return rest;
     }
-    let boxed = panels.len().min(4);
+    let boxed = panels.len().min(IN_BOXES);
     let (top, rest) = split(area, height * 2);
     grid(model, &panels[..boxed], 2, top, buffer);
-    let rows = u16::try_from(panels.len() - boxed).unwrap_or(u16::MAX);
-    if rest.height.saturating_sub(rows) < GOOD_BOX {
-        return rest;
-    }
     as_rows(&panels[boxed..], rest, buffer)
 }
 
@@ -111,24 +125,24 @@ fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     } else if area.width < WIDE {
         // The newest of what happened has the last row, where a box of routes leaves one.
         let (table, below) = split(rest, rest.height - u16::from(rest.height > LEAST_BOX + 1));
-        routes(model, table, buffer);
+        boxed_rows(model, table, buffer);
         happenings(model, below, buffer);
     } else {
-        let left = Rect {
+        let beside = Rect {
             width: rest.width * 16 / 25,
             ..rest
         };
         let right = Rect {
-            x: left.right(),
-            width: rest.width - left.width,
+            x: beside.right(),
+            width: rest.width - beside.width,
             ..rest
         };
-        routes(model, left, buffer);
+        boxed_rows(model, beside, buffer);
         let (columns, times) = table::times(model.shown());
         let needed = u16::try_from(times.len()).unwrap_or(u16::MAX).saturating_add(3);
         let (above, below) = split(right, needed.max(LEAST_BOX).min(right.height / 2));
         if above.height >= LEAST_BOX {
-            let inside = padded("Storage and mail, last 10 s", String::new(), above, buffer);
+            let inside = tabled(OPERATIONS, times.len(), String::new(), above, buffer);
             let order = None;
             Table {
                 columns,
@@ -144,9 +158,26 @@ fn overview(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn routes(model: &Model, area: Rect, buffer: &mut Buffer) {
-    let inside = padded("Routes, last 10 s", filter(model), area, buffer);
+fn boxed_rows(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let inside = tabled(title(model), table::rows(model).len(), filter(model), area, buffer);
     rows(model, inside, buffer);
+}
+
+/// The title of the screen's table.
+fn title(model: &Model) -> &'static str {
+    match model.screen {
+        Screen::Overview => "Routes, last 10 s",
+        Screen::Pool => OPERATIONS,
+        Screen::Events | Screen::Mail => "Groups",
+    }
+}
+
+const OPERATIONS: &str = "Storage and mail, last 10 s";
+
+/// A box for so many rows; when some have no room, its title says so.
+fn tabled(title: &str, rows: usize, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
+    let title = format!("{title}{}", shown_of(rows, area.height.saturating_sub(2)));
+    padded(&title, note, area, buffer)
 }
 
 fn inset(area: Rect) -> Rect {
@@ -157,7 +188,7 @@ fn inset(area: Rect) -> Rect {
     }
 }
 
-fn padded(title: &'static str, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
+fn padded(title: &str, note: String, area: Rect, buffer: &mut Buffer) -> Rect {
     let title = Line::from(Span::styled(format!(" {title} "), strong()));
     inset(boxed(title, note, Severity::Fine, area, buffer))
 }
@@ -181,13 +212,7 @@ fn with_table(model: &Model, panels: &[Panel], area: Rect, buffer: &mut Buffer) 
         (area.height / 4).clamp(5, 12)
     };
     let rest = top(model, panels, height, area, buffer);
-    let title = if model.screen == Screen::Pool {
-        "Storage and mail, last 10 s"
-    } else {
-        "Groups"
-    };
-    let inside = padded(title, filter(model), rest, buffer);
-    rows(model, inside, buffer);
+    boxed_rows(model, rest, buffer);
 }
 
 fn rows(model: &Model, area: Rect, buffer: &mut Buffer) {

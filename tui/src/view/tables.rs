@@ -28,6 +28,16 @@ pub(super) struct Table<'a> {
     pub(super) empty: &'a str,
 }
 
+/// How many of so many rows there is room for below the titles, where that is not all of them: ` ─ 3 of 13`.
+pub(super) fn shown_of(rows: usize, height: u16) -> String {
+    let room = usize::from(height.saturating_sub(1));
+    if room < rows {
+        format!(" ─ {room} of {rows}")
+    } else {
+        String::new()
+    }
+}
+
 impl Table<'_> {
     pub(super) fn draw(&self, area: Rect, buffer: &mut Buffer) {
         let (titles, body) = split(area, 1);

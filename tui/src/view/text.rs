@@ -42,13 +42,17 @@ pub(super) fn wrap_within(text: &str, width: usize, lines: usize) -> Vec<String>
 
 /// Sets a line at the left of a row.
 pub(super) fn left(line: &Line<'_>, row: Rect, buffer: &mut Buffer) {
-    buffer.set_line(row.x, row.y, line, row.width);
+    if row.height > 0 {
+        buffer.set_line(row.x, row.y, line, row.width);
+    }
 }
 
 /// Sets a line at the right of a row.
 pub(super) fn right(line: &Line<'_>, row: Rect, buffer: &mut Buffer) {
     let width = u16::try_from(line.width()).unwrap_or(u16::MAX).min(row.width);
-    buffer.set_line(row.right() - width, row.y, line, width);
+    if row.height > 0 {
+        buffer.set_line(row.right() - width, row.y, line, width);
+    }
 }
 
 /// The first so many rows of an area, and the rest.

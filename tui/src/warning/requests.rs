@@ -10,6 +10,9 @@ use crate::rates::{Rates, RouteRates};
 /// The share of requests that may be turned away without a word.
 const SHED_SHARE: f64 = 0.001;
 
+/// The share of requests that rate limits refuse when more than some clients are too fast.
+const LIMITED_SHARE: f64 = 0.1;
+
 /// The share of tokens whose refusal is no longer the everyday one of tokens that have expired.
 const REFUSED_SHARE: f64 = 0.2;
 
@@ -46,6 +49,21 @@ pub(super) fn shed(data: &Data, found: &mut Vec<Warning>) {
         );
         warn(found, Severity::Severe, Screen::Overview, text);
     }
+}
+
+/// Answers with status 429, when they are many: a client that went wild, or limits that do not fit their clients.
+pub(super) fn limited(data: &Data, found: &mut Vec<Warning>) {
+    let Some(rates) = &data.lately else { return };
+    if rates.limited < FEW_REFUSALS || rates.share_of(rates.limited) < LIMITED_SHARE {
+        return;
+    }
+    let route = most(data, |route| route.limited);
+    let text = format!(
+        "Rate limits refuse {} of the requests with 429, {} of late{route}.",
+        percent(rates.share_of(rates.limited)),
+        rate(rates.limited)
+    );
+    warn(found, Severity::Warn, Screen::Overview, text);
 }
 
 /// The route that has the most of something, as the end of a sentence.

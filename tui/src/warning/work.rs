@@ -1,11 +1,11 @@
 //! Trouble with what is done behind the requests: events, groups, files and mail.
-use openapi::StatsBody;
+use openapi::{BackendStatsBody, StatsBody};
 
 use super::{
     FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
 };
 use crate::data::{Data, Gauges};
-use crate::format::{count, latency, number, of, rate, seconds, span};
+use crate::format::{count, number, of, rate, seconds, span};
 use crate::model::Screen;
 use crate::rates::is_mail;
 
@@ -41,11 +41,11 @@ pub(super) fn waiting(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) 
 
 /// Of events that wait for a position another sentence tells.
 pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
-    let p99 = data.lately.as_ref().and_then(|rates| rates.publish.p99_ms);
-    let Some(p99) = p99.filter(|p99| *p99 >= LATE_EVENT_MS) else {
+    let p99 = data.lately.as_ref().and_then(|rates| rates.publish.p99);
+    let Some(p99) = p99.filter(|p99| p99.reaches(LATE_EVENT_MS)) else {
         return;
     };
-    let severity = if p99 >= SEVERE_EVENT_MS {
+    let severity = if p99.reaches(SEVERE_EVENT_MS) {
         Severity::Severe
     } else {
         Severity::Warn
@@ -57,10 +57,7 @@ pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>
     } else {
         "this process reads the log late".to_owned()
     };
-    let text = format!(
-        "Events reach the streams late: p99 {} after their commit; {cause}.",
-        latency(p99)
-    );
+    let text = format!("Events reach the streams late: p99 {p99} after their commit; {cause}.");
     warn(found, severity, Screen::Events, text);
 }
 
@@ -112,7 +109,7 @@ pub(super) fn storage(data: &Data, found: &mut Vec<Warning>) {
     }
 }
 
-pub(super) fn failed(data: &Data, found: &mut Vec<Warning>) {
+pub(super) fn failed(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     let handlings = lately(data, |rates| rates.handler_failures);
     if handlings > 0.0 {
         warn(
@@ -123,14 +120,23 @@ pub(super) fn failed(data: &Data, found: &mut Vec<Warning>) {
         );
     }
     let attempts = lately(data, |rates| rates.mail_failures);
-    if attempts > 0.0 {
-        warn(
-            found,
-            Severity::Warn,
-            Screen::Mail,
-            format!("Attempts to hand over mail fail, {} of late.", rate(attempts)),
-        );
-    }
+    // Between two attempts at the same message are longer and longer waits, in which nothing fails and nothing is better.
+    let waiting = stats.mail.queued + stats.mail.sending;
+    // An open breaker has its own sentence.
+    let is_told = |backend: &BackendStatsBody| is_mail(&backend.name) && backend.breaker != "closed";
+    let is_told = stats.backends.iter().any(is_told);
+    let text = if attempts > 0.0 {
+        format!("Attempts to hand over mail fail, {} of late.", rate(attempts))
+    } else if let Some(ago) = data.mail_fails_since().filter(|_| waiting > 0 && !is_told) {
+        format!(
+            "Attempts to hand over mail fail: the last one {} ago, none succeeded since; {}.",
+            span(ago),
+            of(waiting, "message waits", "messages wait")
+        )
+    } else {
+        return;
+    };
+    warn(found, Severity::Warn, Screen::Mail, text);
 }
 
 pub(super) fn mail(stats: &StatsBody, found: &mut Vec<Warning>) {

@@ -157,11 +157,51 @@ fn another_process_has_no_rates_with_the_one_before() {
     younger["uptime_seconds"] = json!(1);
     update(&mut model, stats(1_000, younger));
     assert_eq!(model.live.rates(), None);
-    assert!(
-        model.live.happenings[0]
-            .what
-            .text()
-            .starts_with("another process answers")
+    assert_eq!(model.live.happenings[0].what.text(), "the server was restarted");
+}
+
+#[test]
+fn a_restart_is_one_line_and_another_process_is_none() {
+    let other = |uptime: u64, version: &str| {
+        let mut figures = healthy(0);
+        figures["node"] = json!("019ab3c4-1111-7222-8333-94444555ffff");
+        figures["uptime_seconds"] = json!(uptime);
+        figures["version"] = json!(version);
+        figures
+    };
+    let lost = |at| Message::Lost {
+        at,
+        reason: "connection refused".to_owned(),
+        retry_ms: 8_000,
+    };
+    let told = |uptime, version| -> Vec<String> {
+        let story = [
+            opened(),
+            stats(0, healthy(0)),
+            lost(1_000),
+            stats(16_000, other(uptime, version)),
+        ];
+        let model = after(RICH, story);
+        let happenings = model.live.happenings.iter();
+        happenings
+            .map(|happening| happening.what.text())
+            .take_while(|text| !text.contains("stopped"))
+            .collect()
+    };
+    assert_eq!(
+        told(3, "0.1.0"),
+        ["the server was restarted and answers again, after 16 s"]
+    );
+    assert_eq!(
+        told(3, "0.2.0"),
+        ["the server was restarted and answers again, after 16 s, version 0.2.0"]
+    );
+    assert_eq!(
+        told(90_000, "0.1.0"),
+        [
+            "another process answers: 019ab3c4…ffff",
+            "the server answers again, after 16 s"
+        ]
     );
 }
 

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 use tui::warning::Severity;
 
-use crate::scenes::{RICH, after, drowning, healthy, live, opened, stats, times};
+use crate::scenes::{RICH, after, drowning, healthy, keys, live, opened, stats, times};
 
 /// The warnings after fifteen seconds of figures that `change` has changed.
 fn told(change: impl Fn(u64, &mut Value)) -> Vec<(Severity, String)> {
@@ -132,6 +132,80 @@ fn mail_that_is_late_or_dead() {
 }
 
 #[test]
+fn mail_that_fails_is_told_until_an_attempt_succeeds() {
+    // Three messages; the attempts at them failed in the third second, and again only after half a minute.
+    let told_with = |steps: u64, sent: u64, queued: u64, breaker: &str| {
+        let figures = |step: u64| {
+            let mut figures = healthy(step);
+            figures["mail"] = json!({"queued": queued, "sending": 0, "dead": 0, "oldest_due_seconds": 0});
+            let after = u64::from(step >= 20);
+            figures["workers"]["mails_sent"] = json!(100 + sent * after);
+            figures["workers"]["mail_failures"] = json!(if step < 3 { 0 } else { 3 });
+            figures["backends"][1]["breaker"] = json!(breaker);
+            figures
+        };
+        let story = std::iter::once(opened()).chain((0..steps).map(|step| stats(step * 1_000, figures(step))));
+        let model = after(RICH, story);
+        let mut texts = model.warnings().iter().map(|warning| warning.text.clone());
+        texts.find(|text| text.contains("hand over mail"))
+    };
+    let told = |steps, sent, queued| told_with(steps, sent, queued, "closed");
+    assert_eq!(
+        told(5, 0, 3).as_deref(),
+        Some("Attempts to hand over mail fail, 0.8/s of late.")
+    );
+    assert_eq!(
+        told(30, 0, 3).as_deref(),
+        Some("Attempts to hand over mail fail: the last one 26 s ago, none succeeded since; 3 messages wait.")
+    );
+    assert_eq!(told(30, 1, 2), None);
+    assert_eq!(told(30, 0, 0), None);
+    assert_eq!(told_with(30, 0, 3, "open"), None);
+}
+
+#[test]
+fn rate_limits_that_refuse_many() {
+    let limit = |share: u64| {
+        move |step: u64, figures: &mut Value| {
+            let limited = 10 * step * share / 100;
+            let statuses = json!([{"status": 200, "count": 10 * step - limited}, {"status": 429, "count": limited}]);
+            figures["http"] = json!({"requests": 10 * step, "by_class": [0, 10 * step - limited, 0, limited, 0],
+                "total_micros": 0, "routes": [{"method": "GET", "route": "/v1/me", "statuses": statuses,
+                "latency": times(0, 0)}]});
+        }
+    };
+    let (severity, text) = only(limit(80));
+    let expected = "Rate limits refuse 80 % of the requests with 429, 8.0/s of late, most of them on GET /v1/me.";
+    assert_eq!((severity, text.as_str()), (Severity::Warn, expected));
+    assert_eq!(told(limit(5)), []);
+}
+
+#[test]
+fn a_burst_of_failures_is_told_when_it_begins_and_when_it_is_over() {
+    // Ten requests a second; from the fifth to the ninth second three of them fail, one second without a failure between.
+    let figures = |step: u64| {
+        let mut figures = healthy(step);
+        let failed = 3 * step.saturating_sub(4).min(2) + 3 * step.saturating_sub(7).min(2);
+        figures["http"] =
+            json!({"requests": 10 * step, "by_class": [0, 10 * step - failed, 0, 0, failed], "total_micros": 0});
+        stats(1_000 * step, figures)
+    };
+    let told = |steps: u64| -> Vec<(u64, String)> {
+        let model = after(RICH, std::iter::once(opened()).chain((0..steps).map(figures)));
+        let told = model.live.happenings.iter().map(|told| (told.at, told.what.text()));
+        told.filter(|(_, text)| text.contains("5xx")).collect()
+    };
+    assert_eq!(told(5), []);
+    let began = (
+        5_000,
+        "requests began to fail with a 5xx status, 30 % of them".to_owned(),
+    );
+    assert_eq!(told(19), std::slice::from_ref(&began));
+    let over = "no 5xx any more: 12 requests failed within 4.0 s, at worst 30 % of all".to_owned();
+    assert_eq!(told(40), [(19_000, over), began]);
+}
+
+#[test]
 fn an_open_breaker_is_told_once() {
     let (severity, text) = only(|_, figures| {
         figures["health"] = json!({"status": "degraded", "dependencies": [{"name": "mail", "status": "degraded", "reason": "its breaker is open"}]});
@@ -144,6 +218,20 @@ fn an_open_breaker_is_told_once() {
         only(|_, figures| figures["backends"][1]["breaker"] = json!("half_open")).0,
         Severity::Warn
     );
+}
+
+#[test]
+fn a_breaker_that_tries_is_half_open_in_words() {
+    let mut half_open = healthy(1);
+    half_open["backends"][1]["breaker"] = json!("half_open");
+    let model = after(
+        RICH,
+        [opened(), stats(0, healthy(0)), stats(1_000, half_open)]
+            .into_iter()
+            .chain(keys("2")),
+    );
+    assert_eq!(model.live.happenings[0].what.text(), "breaker mail: closed → half open");
+    assert_eq!(tui::table::rows(&model)[2].cells[2].text, "half open");
 }
 
 #[test]
@@ -216,6 +304,32 @@ fn slow_and_failing_statements() {
     assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
 }
 
+/// One login is no distribution: whatever is told of it is a bound, and no figure that looks measured.
+#[test]
+fn of_few_calls_only_bounds_are_told() {
+    let at = |step: u64| {
+        let mut figures = healthy(0);
+        figures["at_ms"] = json!(1_767_225_600_000_u64 + 1_000 * step);
+        figures["http"]["routes"] = json!([
+            {"method": "POST", "route": "/v1/auth/login", "statuses": [{"status": 200, "count": step}],
+             "latency": {"bounds_micros": [250_000, 500_000, 2_500_000], "counts": [0, step, 0, 0], "sum_micros": 375_000 * step}},
+            {"method": "GET", "route": "/healthz", "statuses": [{"status": 200, "count": 900 * step}],
+             "latency": {"bounds_micros": [25, 50], "counts": [900 * step, 0, 0], "sum_micros": 9_000 * step}},
+        ]);
+        figures["passwords"]["time"] = json!({"bounds_micros": [250_000, 500_000, 2_500_000], "counts": [0, 0, step, 0], "sum_micros": 1_000_000 * step});
+        stats(1_000 * step, figures)
+    };
+    let model = after(RICH, [opened(), at(0), at(1)]);
+    let cells: Vec<Vec<String>> = tui::table::rows(&model)
+        .into_iter()
+        .map(|row| row.cells[2..4].iter().map(|cell| cell.text.clone()).collect())
+        .collect();
+    assert_eq!(cells, [["<25 µs", "<25 µs"], ["≤500 ms", "≤500 ms"]]);
+    let panels = tui::panel::panels(&model.live, tui::model::Screen::Pool);
+    let told: Vec<String> = panels[3].facts.iter().flatten().map(tui::panel::Fact::text).collect();
+    assert_eq!(told[..2], ["p50 ≤2.5 s", "p99 ≤2.5 s"]);
+}
+
 #[test]
 fn a_full_pool_says_how_long_it_makes_wait() {
     let (_, text) = only(|step, figures| {
@@ -229,7 +343,7 @@ fn a_full_pool_says_how_long_it_makes_wait() {
 #[test]
 fn events_that_reach_the_streams_late() {
     let (severity, text) = only(|step, figures| figures["log"]["publish"] = times(1_000 * step, 12));
-    let expected = "Events reach the streams late: p99 1m00s after their commit; this process reads the log late.";
+    let expected = "Events reach the streams late: p99 >1m00s after their commit; this process reads the log late.";
     assert_eq!((severity, text.as_str()), (Severity::Severe, expected));
     assert_eq!(
         told(|step, figures| figures["log"]["publish"] = times(1_000 * step, 8)),
