@@ -88,7 +88,8 @@ async fn exchange<E: Endpoint>(
         request.set_body(poem::Body::from(arriving.boxed()));
     }
     let mut response = shared.endpoint.get_response(request).await;
-    if shared.shutdown.is_draining() {
+    // RFC 9112, section 9.6: whoever will close says so, and a body that nobody reads is not read to its end.
+    if shared.shutdown.is_draining() || activity.has_unread() {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));

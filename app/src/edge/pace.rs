@@ -20,6 +20,9 @@ use super::{EdgeConfig, patience::Patience};
 /// of it. Closing with unread bytes resets the connection, and the reset may overtake the answer (RFC 9112, section
 /// 9.6).
 const LINGER: Duration = Duration::from_secs(2);
+/// How much of that passes before the end of the answers is told: some clients (those on hyper, one time in sixty) lose an
+/// answer that they have whole when the connection ends while they still send.
+const PAUSE: Duration = Duration::from_millis(200);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a connection is doing, shared by its socket, its requests and their bodies.
@@ -50,6 +53,11 @@ impl Activity {
     /// Whether bytes of a request's body may still be on their way.
     pub(super) fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Ordering::Release);
+    }
+
+    /// Whether they may.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
     }
 
     fn is_busy(&self) -> bool {
@@ -106,6 +114,8 @@ pub(super) struct Paced<S> {
     seen: u64,
     in_head: bool,
     finished: bool,
+    /// The other side has ended.
+    done_reading: bool,
     thrown_away: usize,
 }
 
@@ -123,6 +133,7 @@ impl<S> Paced<S> {
             seen: 0,
             in_head: false,
             finished: false,
+            done_reading: false,
             thrown_away: 0,
         }
     }
@@ -241,23 +252,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let unread = self.activity.has_unread();
+        if unread && !self.finished {
+            self.lingering.start(PAUSE);
+            // Until the pause is over, or nothing more can come.
+            let _rest = self.throw_away(cx).is_ready();
+            if !self.done_reading && !self.lingering.is_over(cx) {
+                return Poll::Pending;
+            }
+            self.lingering.stop();
+        }
         if !self.finished {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
             self.finished = true;
         }
-        if !self.activity.unread.load(Ordering::Acquire) {
+        if !unread || self.done_reading {
             return Poll::Ready(Ok(()));
         }
         self.lingering.start(LINGER);
+        ready!(self.throw_away(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Paced<S> {
+    /// Reads what is sent and keeps nothing; ready when no more is read, pending until then or until the timer rings.
+    fn throw_away(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0_u8; 8192];
         while self.thrown_away < LINGER_BYTES && !self.lingering.is_over(cx) {
             let mut buf = ReadBuf::new(&mut scratch);
             if ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                self.done_reading = true;
                 break;
             }
             self.thrown_away += buf.filled().len();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 }
 

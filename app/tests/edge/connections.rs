@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use plinth::{edge::EdgeConfig, lifecycle::Ending};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep, timeout},
 };
 
@@ -377,5 +377,30 @@ async fn a_client_still_sending_too_much_reads_the_refusal() {
         let answer = raw.answer().await;
         assert_eq!((answer.status, answer.header("connection")), (413, "close"));
         assert!(answer.problem().detail.unwrap().contains(&RAW_LIMIT.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_body_says_close_and_the_end_comes_a_little_later() {
+    let server = Server::plain().await;
+    let mut raw = server.connect().await;
+    raw.send("POST /who HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await;
+    let answer = raw.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (405, "close"));
+    // Some clients lose the answer when the connection ends while they still send.
+    let mut byte = [0];
+    let end = timeout(Duration::from_millis(100), raw.0.read(&mut byte)).await;
+    assert!(end.is_err(), "the end came with the answer");
+    raw.send("1\r\nx\r\n").await;
+    assert_eq!(raw.rest().await, "");
+
+    // Whoever sent its request whole may go on with the connection where its body was read.
+    let mut raw = server.connect().await;
+    for _ in 0..2 {
+        raw.send(&request("POST /v1/raw\ncontent-type: application/octet-stream", "body"))
+            .await;
+        let answer = raw.answer().await;
+        assert_eq!((answer.status, answer.headers.get("connection")), (200, None));
     }
 }

@@ -177,7 +177,8 @@ async fn a_new_plan_is_one_refresh_for_all_clones(backing: Backing) {
         refresh: None,
         ..before.clone()
     }));
-    assert_eq!(poor.me().await.expect_err("out of date").code(), Some("token_outdated"));
+    let refusal = poor.me().await.expect_err("out of date");
+    assert_eq!(refusal.code(), Some("token_outdated"), "{refusal:?}");
 
     // Many at once: each goes on, and nobody's refresh ends the session.
     let mut calls = tokio::task::JoinSet::new();
@@ -198,7 +199,7 @@ async fn a_new_plan_is_one_refresh_for_all_clones(backing: Backing) {
         .upload_file(&pdf(), file.expect("the sample"))
         .await
         .expect_err("sent once");
-    assert_eq!(refusal.code(), Some("token_outdated"));
+    assert_eq!(refusal.code(), Some("token_outdated"), "{refusal:?}");
     assert_eq!(
         ada.upload_file(&pdf(), PDF).await.expect("stored").size,
         PDF.len() as u64
