@@ -72,3 +72,9 @@ pub enum InsertFileError {
     #[error(transparent)]
     Effects(#[from] EffectsError),
 }
+
+impl From<BackendError> for InsertFileError {
+    fn from(error: BackendError) -> Self {
+        Self::Effects(error.into())
+    }
+}

@@ -390,7 +390,18 @@ impl Database {
 
     /// Begins a transaction that writes; on SQLite it holds the write lock from the start, so that it never fails half-way for want of it.
     pub(crate) async fn begin_write(&self) -> Result<WriteTransaction, BackendError> {
+        self.begin(false).await
+    }
+
+    /// As [`begin_write`](Self::begin_write), for a transaction whose commit may be shared with others on SQLite: for those that
+    /// come in numbers, and end by [`WriteTransaction::end`] whatever became of them.
+    pub(crate) async fn begin_shared_write(&self) -> Result<WriteTransaction, BackendError> {
+        self.begin(true).await
+    }
+
+    async fn begin(&self, shared: bool) -> Result<WriteTransaction, BackendError> {
         let inner = match &self.inner.turns {
+            Some(writer) if shared => Write::Unit(writer.begin_shared().await?),
             Some(writer) => Write::Unit(writer.begin().await?),
             None => {
                 let begun = bounded(self.inner.write.begin()).await;
@@ -511,11 +522,19 @@ impl WriteTransaction {
         }
     }
 
-    /// Ends a transaction that wrote nothing, before its caller tells what it saw as a success.
-    pub(crate) async fn unchanged(self) -> Result<(), BackendError> {
-        match self.inner {
-            Write::Transaction(_) => Ok(()),
-            Write::Unit(unit) => unit.unchanged().await,
+    /// Commits what succeeded and undoes what did not; what the outcome rests on is committed when it is given.
+    pub(crate) async fn end<T, E: From<BackendError>>(self, outcome: Result<T, E>) -> Result<T, E> {
+        match (&outcome, self.inner) {
+            (Ok(_), inner) => {
+                let transaction = Self {
+                    inner,
+                    dialect: self.dialect,
+                };
+                transaction.commit().await?;
+            }
+            (Err(_), Write::Transaction(_)) => {}
+            (Err(_), Write::Unit(unit)) => unit.refuse().await?,
         }
+        outcome
     }
 }

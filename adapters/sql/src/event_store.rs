@@ -50,15 +50,8 @@ impl SqlEventStore {
 
     async fn append_with_effects(&self, effects: &Effects) -> Answer {
         let tx = self.db.begin_write().await?;
-        match write_effects(&self.db, &tx, effects).await {
-            Ok(()) => Ok(tx.commit().await?),
-            // Looked at before anything is written, and to its caller as good as a success.
-            Err(EffectsError::AlreadyHandled) => {
-                tx.unchanged().await?;
-                Err(EffectsError::AlreadyHandled)
-            }
-            Err(error) => Err(error),
-        }
+        write_effects(&self.db, &tx, effects).await?;
+        Ok(tx.commit().await?)
     }
 }
 

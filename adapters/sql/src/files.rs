@@ -138,6 +138,43 @@ async fn add_usage(
     Ok(())
 }
 
+/// Takes room from the quota, if there is enough.
+async fn hold_room(
+    tx: &WriteTransaction,
+    reservation: &Reservation,
+    bytes: i64,
+    quota: i64,
+) -> Result<(), ReserveError> {
+    let operation = "files.reserve";
+    // Differences, since a sum could pass the end of the numbers.
+    let sql = "INSERT INTO storage_usage (user_id, files, bytes, reserved) SELECT $1, 0, 0, $2 WHERE $2 <= $3 \
+        ON CONFLICT (user_id) DO UPDATE SET reserved = storage_usage.reserved + excluded.reserved \
+        WHERE excluded.reserved <= $3 - storage_usage.bytes - storage_usage.reserved";
+    let values = vec![reservation.user_id.uuid().into(), bytes.into(), quota.into()];
+    if execute(tx.conn(), operation, sql, values).await? == 0 {
+        return Err(ReserveError::QuotaExceeded);
+    }
+    Ok(write_reservation(tx, operation, reservation, false).await?)
+}
+
+/// Puts the row in the place of its reservation.
+async fn write_uploaded(
+    db: &Database,
+    tx: &WriteTransaction,
+    file: &File,
+    effects: &Effects,
+) -> Result<(), InsertFileError> {
+    let operation = "files.insert";
+    let sql = "DELETE FROM file_reservations WHERE id = $1 AND user_id = $2 AND removed = FALSE RETURNING bytes";
+    let values = vec![file.id.uuid().into(), file.user_id.uuid().into()];
+    let row = fetch_one(tx.conn(), operation, sql, values).await?;
+    let held: i64 = row.ok_or(InsertFileError::ReservationGone)?.get("bytes")?;
+    let size = bigint(operation, file.size)?;
+    write_file(tx, file).await?;
+    add_usage(tx, operation, file.user_id, (1, size, -held)).await?;
+    Ok(write_effects(db, tx, effects).await?)
+}
+
 /// Marks reservations that are over as being swept, so that an upload that comes in late cannot make a file of a blob that is being removed.
 const SWEEP: &str = "UPDATE file_reservations SET removed = TRUE WHERE removed = FALSE AND id IN \
     (SELECT id FROM file_reservations WHERE removed = FALSE AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2)";
@@ -145,45 +182,20 @@ const SWEEP: &str = "UPDATE file_reservations SET removed = TRUE WHERE removed =
 #[async_trait]
 impl FileRepository for SqlFileRepository {
     async fn reserve(&self, reservation: &Reservation, quota: u64) -> Result<(), ReserveError> {
-        let operation = "files.reserve";
         // What no column can hold is beyond every quota, and a quota beyond that is none.
         let quota = i64::try_from(quota).unwrap_or(i64::MAX);
         let Ok(bytes) = i64::try_from(reservation.bytes) else {
             return Err(ReserveError::QuotaExceeded);
         };
-        let tx = self.db.begin_write().await?;
-        // Differences, since a sum could pass the end of the numbers.
-        let sql = "INSERT INTO storage_usage (user_id, files, bytes, reserved) SELECT $1, 0, 0, $2 WHERE $2 <= $3 \
-            ON CONFLICT (user_id) DO UPDATE SET reserved = storage_usage.reserved + excluded.reserved \
-            WHERE excluded.reserved <= $3 - storage_usage.bytes - storage_usage.reserved";
-        let values = vec![reservation.user_id.uuid().into(), bytes.into(), quota.into()];
-        if execute(tx.conn(), operation, sql, values).await? == 0 {
-            return Err(ReserveError::QuotaExceeded);
-        }
-        write_reservation(&tx, operation, reservation, false).await?;
-        Ok(tx.commit().await?)
+        let tx = self.db.begin_shared_write().await?;
+        let outcome = hold_room(&tx, reservation, bytes, quota).await;
+        tx.end(outcome).await
     }
 
     async fn insert(&self, file: &File, effects: &Effects) -> Result<(), InsertFileError> {
-        let operation = "files.insert";
-        let effects_error = |error: BackendError| InsertFileError::Effects(error.into());
-        let tx = self.db.begin_write().await.map_err(effects_error)?;
-        let sql = "DELETE FROM file_reservations WHERE id = $1 AND user_id = $2 AND removed = FALSE RETURNING bytes";
-        let values = vec![file.id.uuid().into(), file.user_id.uuid().into()];
-        let row = fetch_one(tx.conn(), operation, sql, values)
-            .await
-            .map_err(effects_error)?;
-        let held: i64 = row
-            .ok_or(InsertFileError::ReservationGone)?
-            .get("bytes")
-            .map_err(effects_error)?;
-        let size = bigint(operation, file.size).map_err(effects_error)?;
-        write_file(&tx, file).await.map_err(effects_error)?;
-        add_usage(&tx, operation, file.user_id, (1, size, -held))
-            .await
-            .map_err(effects_error)?;
-        write_effects(&self.db, &tx, effects).await?;
-        tx.commit().await.map_err(effects_error)
+        let tx = self.db.begin_shared_write().await?;
+        let outcome = write_uploaded(&self.db, &tx, file, effects).await;
+        tx.end(outcome).await
     }
 
     async fn cancel(&self, id: FileId) -> Result<(), BackendError> {
@@ -191,7 +203,7 @@ impl FileRepository for SqlFileRepository {
         let tx = self.db.begin_write().await?;
         let sql = "DELETE FROM file_reservations WHERE id = $1 RETURNING user_id, bytes";
         let Some(row) = fetch_one(tx.conn(), operation, sql, vec![id.uuid().into()]).await? else {
-            return tx.unchanged().await;
+            return Ok(());
         };
         let held: i64 = row.get("bytes")?;
         if held > 0 {
@@ -241,7 +253,6 @@ impl FileRepository for SqlFileRepository {
         let sql = format!("DELETE FROM files WHERE id = $1 AND user_id = $2 RETURNING {COLUMNS}");
         let values = vec![id.uuid().into(), user.uuid().into()];
         let Some(row) = fetch_one(tx.conn(), operation, &sql, values).await? else {
-            tx.unchanged().await?;
             return Ok(None);
         };
         let file = file_from(&row)?;

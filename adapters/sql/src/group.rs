@@ -1,12 +1,12 @@
-//! SQLite's one writer, shared: units of work that come while it is busy are committed together.
+//! SQLite's one writer, and whose turn it is; with units of work that may share a commit.
 //!
-//! A commit waits for the disk, and nothing else may write meanwhile. So a unit that ends while others wait for their turn
-//! leaves its transaction open to them; the last of those commits for all, and only then does anybody learn that it is
-//! done. Each unit but the first stands in a savepoint, so that one that fails takes nothing else with it. A unit that comes
-//! alone pays for none of this.
+//! A commit waits for the disk, and nothing else may write meanwhile. A *shared* unit that ends while others wait for
+//! their turn leaves its transaction open to those of them that are shared too, each in a savepoint; then one commits for all,
+//! and only then does anybody learn anything of it: not that it is done, and not what it was refused for either, since that
+//! may rest on what others have not committed yet. All other units have their transaction to themselves.
 //!
 //! There is no task behind it: what must be awaited lies in the [`Slot`], and whoever has its turn there goes on with it.
-//! When all callers of a group went away before its end, the next write of this process ends it.
+//! A group that all its callers have left is rolled back by the last of them.
 
 use std::fmt;
 use std::pin::Pin;
@@ -47,9 +47,24 @@ enum Slot {
     Free,
     /// A transaction that others may join.
     Open(Group),
-    /// A commit under way, whoever polls it.
+    /// A commit under way, whoever polls it, and those who wait for it.
     /// In a lock only because a slot is shared by reference too; it is never taken.
-    Closing(Exclusive<Pin<Box<dyn Future<Output = ()> + Send>>>),
+    Closing(
+        Exclusive<Pin<Box<dyn Future<Output = Verdict> + Send>>>,
+        Vec<oneshot::Sender<Verdict>>,
+    ),
+}
+
+impl Slot {
+    /// Whether nobody waits any more for what lies here.
+    fn is_left(&self) -> bool {
+        match self {
+            Self::Free => false,
+            Self::Open(Group { members, .. }) | Self::Closing(_, members) => {
+                members.iter().all(oneshot::Sender::is_closed)
+            }
+        }
+    }
 }
 
 struct Group {
@@ -81,52 +96,58 @@ impl Writer {
         }
     }
 
-    /// Begins a unit of work, in its turn.
+    /// Begins a unit of work, in its turn, with a transaction of its own.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<Unit, BackendError> {
-        self.unit(self.turn().await?).await
+        let _leaving = Leaving(&self.slot);
+        let slot = self.turn_alone().await?;
+        self.first(slot, false).await
     }
 
-    /// Runs one statement in its turn and gives how many rows it touched, once that is committed.
+    /// Begins a unit of work, in its turn, whose commit may be shared with others of its kind.
+    pub(crate) async fn begin_shared(self: &Arc<Self>) -> Result<Unit, BackendError> {
+        let _leaving = Leaving(&self.slot);
+        let mut slot = self.turn().await?;
+        let Slot::Open(group) = &mut *slot else {
+            return self.first(slot, true).await;
+        };
+        group.savepoints += 1;
+        let sql = format!("SAVEPOINT u{}", group.savepoints);
+        let shared = Arc::clone(&group.transaction);
+        // Also while the savepoint is being made: the caller may go away amid it.
+        let hold = Hold { slot, astray: true };
+        // Behind the turn, so that it is dropped before.
+        let transaction = shared;
+        let made = bounded(transaction.execute_unprepared(&sql)).await;
+        made.map_err(|error| backend("begin", error))?;
+        Ok(Unit {
+            transaction,
+            hold,
+            shared: true,
+            joined: true,
+            writer: Arc::clone(self),
+        })
+    }
+
+    /// Runs one statement in its turn, by itself, and gives how many rows it touched.
     pub(crate) async fn execute(
-        self: &Arc<Self>,
+        &self,
         operation: &'static str,
         sql: &str,
         values: Vec<Value>,
     ) -> Result<u64, BackendError> {
-        match self.single().await? {
-            Single::Alone(_turn) => execute(&self.connection, operation, sql, values).await,
-            Single::Grouped(unit) => {
-                let touched = execute(unit.conn(), operation, sql, values).await?;
-                unit.commit().await?;
-                Ok(touched)
-            }
-        }
+        let _turn = self.turn_alone().await?;
+        execute(&self.connection, operation, sql, values).await
     }
 
     /// As [`execute`](Self::execute), for a statement that returns rows.
     pub(crate) async fn fetch_all(
-        self: &Arc<Self>,
+        &self,
         operation: &'static str,
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, BackendError> {
-        match self.single().await? {
-            Single::Alone(_turn) => fetch_all(&self.connection, operation, sql, values).await,
-            Single::Grouped(unit) => {
-                let rows = fetch_all(unit.conn(), operation, sql, values).await?;
-                unit.commit().await?;
-                Ok(rows)
-            }
-        }
-    }
-
-    /// A place for one statement, which is its own transaction when nobody else waits.
-    async fn single(self: &Arc<Self>) -> Result<Single, BackendError> {
-        let slot = self.turn().await?;
-        if matches!(*slot, Slot::Free) && self.queued.load(Ordering::Relaxed) == 0 {
-            return Ok(Single::Alone(slot));
-        }
-        Ok(Single::Grouped(self.unit(slot).await?))
+        let _turn = self.turn_alone().await?;
+        fetch_all(&self.connection, operation, sql, values).await
     }
 
     /// Ends what its callers left unended.
@@ -135,6 +156,7 @@ impl Writer {
     }
 
     async fn turn(&self) -> Result<OwnedMutexGuard<Slot>, BackendError> {
+        let _leaving = Leaving(&self.slot);
         let queued = Queued::at(&self.queued);
         let turn = tokio::time::timeout(self.patience, Arc::clone(&self.slot).lock_owned()).await;
         drop(queued);
@@ -143,41 +165,34 @@ impl Writer {
         Ok(slot)
     }
 
-    async fn unit(self: &Arc<Self>, mut slot: OwnedMutexGuard<Slot>) -> Result<Unit, BackendError> {
-        let (transaction, joined) = match &mut *slot {
-            Slot::Open(group) => {
-                group.savepoints += 1;
-                let transaction = Arc::clone(&group.transaction);
-                // Also while the savepoint is being made: the caller may go away amid it.
-                let hold = Hold { slot, astray: true };
-                let sql = format!("SAVEPOINT u{}", hold.savepoints());
-                let made = bounded(transaction.execute_unprepared(&sql)).await;
-                made.map_err(|error| backend("begin", error))?;
-                return Ok(self.of(transaction, hold, true));
-            }
-            _ => {
-                let options = TransactionOptions {
-                    sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                    ..TransactionOptions::default()
-                };
-                let begun = bounded(self.connection.begin_with_options(options)).await;
-                (begun.map_err(|error| backend("begin", error))?, false)
-            }
-        };
-        Ok(self.of(Arc::new(transaction), Hold { slot, astray: false }, joined))
+    /// A turn with nothing open: what others had open is committed.
+    async fn turn_alone(&self) -> Result<OwnedMutexGuard<Slot>, BackendError> {
+        let _leaving = Leaving(&self.slot);
+        let mut slot = self.turn().await?;
+        end(&mut slot).await;
+        Ok(slot)
     }
 
-    fn of(self: &Arc<Self>, transaction: Arc<DatabaseTransaction>, hold: Hold, joined: bool) -> Unit {
-        Unit {
-            transaction,
-            hold,
-            joined,
+    async fn first(self: &Arc<Self>, slot: OwnedMutexGuard<Slot>, shared: bool) -> Result<Unit, BackendError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let begun = bounded(self.connection.begin_with_options(options)).await;
+        Ok(Unit {
+            transaction: Arc::new(begun.map_err(|error| backend("begin", error))?),
+            hold: Hold { slot, astray: false },
+            shared,
+            joined: false,
             writer: Arc::clone(self),
-        }
+        })
     }
 
     /// Waits for the end of the group, and brings it about when nobody else does.
-    async fn verdict(&self, mut answer: oneshot::Receiver<Verdict>) -> Verdict {
+    async fn verdict(&self, answer: oneshot::Receiver<Verdict>) -> Verdict {
+        let _leaving = Leaving(&self.slot);
+        // Behind it, so that it is dropped before.
+        let mut answer = answer;
         tokio::select! {
             biased;
             answered = &mut answer => return answered.unwrap_or_else(|_| Err(left())),
@@ -204,25 +219,34 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// The turn of a unit that joined a group.
-struct Hold {
-    slot: OwnedMutexGuard<Slot>,
-    astray: bool,
-}
+/// One who may be the last to care: what nobody waits for any more must not keep the lock of the file.
+struct Leaving<'a>(&'a Mutex<Slot>);
 
-impl Hold {
-    fn savepoints(&self) -> u32 {
-        match &*self.slot {
-            Slot::Open(group) => group.savepoints,
-            _ => 0,
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        // Whoever has the turn, or is next, looks when leaving it.
+        if let Ok(mut slot) = self.0.try_lock()
+            && slot.is_left()
+        {
+            *slot = Slot::Free;
         }
     }
+}
+
+/// The turn of a unit.
+struct Hold {
+    slot: OwnedMutexGuard<Slot>,
+    /// It joined a group and has not committed.
+    astray: bool,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         if let (true, Slot::Open(group)) = (self.astray, &mut *self.slot) {
             group.astray = true;
+        }
+        if self.slot.is_left() {
+            *self.slot = Slot::Free;
         }
     }
 }
@@ -232,6 +256,9 @@ pub(crate) struct Unit {
     // Dropped before the turn ends.
     transaction: Arc<DatabaseTransaction>,
     hold: Hold,
+    /// Its commit may be shared.
+    shared: bool,
+    /// It stands in a savepoint of a transaction that others began.
     joined: bool,
     writer: Arc<Writer>,
 }
@@ -251,15 +278,26 @@ impl Unit {
     }
 
     /// Returns once it is committed, alone or with others.
-    pub(crate) async fn commit(self) -> Verdict {
+    pub(crate) async fn commit(mut self) -> Verdict {
+        self.hold.astray = false;
+        self.finish().await
+    }
+
+    /// Undoes what it wrote, and returns once what it saw is committed: before that, a refusal may rest on nothing.
+    pub(crate) async fn refuse(self) -> Verdict {
+        if self.joined { self.finish().await } else { Ok(()) }
+    }
+
+    async fn finish(self) -> Verdict {
+        let writer = Arc::clone(&self.writer);
+        let _leaving = Leaving(&writer.slot);
         let Self {
             transaction,
             mut hold,
-            writer,
+            shared,
             ..
         } = self;
         let (sender, answer) = oneshot::channel();
-        hold.astray = false;
         let full = match &mut *hold.slot {
             Slot::Open(group) => {
                 drop(transaction);
@@ -276,32 +314,24 @@ impl Unit {
                 false
             }
         };
-        if full || writer.queued.load(Ordering::Relaxed) == 0 {
+        if let (true, Slot::Open(group)) = (std::mem::take(&mut hold.astray), &mut *hold.slot) {
+            group.astray = true;
+        }
+        if !shared || full || writer.queued.load(Ordering::Relaxed) == 0 {
             end(&mut hold.slot).await;
         }
         drop(hold);
         writer.verdict(answer).await
     }
-
-    /// Ends a unit that found nothing to change. What it saw may be of others in its group: it says so only when that is committed.
-    pub(crate) async fn unchanged(self) -> Verdict {
-        if self.joined { self.commit().await } else { Ok(()) }
-    }
-}
-
-/// A place for one statement.
-enum Single {
-    /// By itself; nobody else has a turn until it is done.
-    Alone(OwnedMutexGuard<Slot>),
-    /// With others.
-    Grouped(Unit),
 }
 
 /// Before anybody writes: a commit under way is awaited, and what was left half-done is undone.
 async fn tidy(slot: &mut Slot) {
-    if let Slot::Closing(commit) = slot {
-        commit.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().await;
-        *slot = Slot::Free;
+    if let Slot::Closing(commit, _) = slot {
+        let verdict = commit.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().await;
+        if let Slot::Closing(_, members) = std::mem::take(slot) {
+            tell(members, verdict);
+        }
     }
     let Slot::Open(group) = slot else { return };
     if !group.astray {
@@ -325,20 +355,22 @@ async fn tidy(slot: &mut Slot) {
 async fn end(slot: &mut Slot) {
     tidy(slot).await;
     match std::mem::take(slot) {
-        Slot::Open(group) => *slot = Slot::Closing(Exclusive::new(Box::pin(close(group)))),
+        Slot::Open(group) => {
+            let commit = close(group.transaction, group.savepoints);
+            *slot = Slot::Closing(Exclusive::new(Box::pin(commit)), group.members);
+        }
         other => *slot = other,
     }
     tidy(slot).await;
 }
 
-async fn close(group: Group) {
-    let verdict = match Arc::into_inner(group.transaction) {
-        Some(transaction) => commit(transaction, group.savepoints)
+async fn close(transaction: Arc<DatabaseTransaction>, savepoints: u32) -> Verdict {
+    match Arc::into_inner(transaction) {
+        Some(transaction) => commit(transaction, savepoints)
             .await
             .map_err(|error| backend("commit", error)),
         None => Err(BackendError::permanent(ADAPTER, "commit", "a unit outlived its turn")),
-    };
-    tell(group.members, verdict);
+    }
 }
 
 async fn commit(transaction: DatabaseTransaction, savepoints: u32) -> Result<(), DbErr> {

@@ -47,7 +47,6 @@ impl SigningKeyRepository for SqlSigningKeyRepository {
             )
             .await?;
             if any.is_some() {
-                tx.unchanged().await?;
                 return Ok(false);
             }
         }

@@ -178,7 +178,6 @@ impl MailQueue for SqlMailQueue {
         let tx = self.db.begin_write().await?;
         let recorded = record(&tx, owner, outcomes).await?;
         if recorded.is_empty() {
-            tx.unchanged().await?;
             return Ok(Vec::new());
         }
         write_attempts(&tx, outcomes, &recorded).await?;

@@ -65,7 +65,7 @@ impl RegistrationRepository for SqlRegistrationRepository {
         let now = effects.tokens.first().map(|token| token.created_at);
         match lock_registration(&tx, id).await? {
             Some(registration) if is_open(&registration, now) => {}
-            _ => return Ok(tx.unchanged().await?),
+            _ => return Ok(()),
         }
         write_effects(&self.db, &tx, effects).await?;
         Ok(tx.commit().await?)

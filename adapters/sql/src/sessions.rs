@@ -127,7 +127,6 @@ impl SessionRepository for SqlSessionRepository {
         let tx = self.db.begin_write().await?;
         let ended = end_sessions(&tx, user, ending, at).await?;
         if ended == 0 {
-            tx.unchanged().await?;
             return Ok(0);
         }
         write_effects(&self.db, &tx, effects).await?;

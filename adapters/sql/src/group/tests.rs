@@ -36,7 +36,7 @@ impl Bench {
     }
 
     async fn unit(&self, n: u32) -> Unit {
-        let unit = self.writer.begin().await.expect("begun");
+        let unit = self.writer.begin_shared().await.expect("begun");
         put(&unit, n).await;
         unit
     }
@@ -49,7 +49,9 @@ impl Bench {
         let mut tasks = Vec::new();
         for work in works {
             let writer = Arc::clone(&self.writer);
-            tasks.push(spawn(async move { work(writer.begin().await.expect("begun")).await }));
+            tasks.push(spawn(
+                async move { work(writer.begin_shared().await.expect("begun")).await },
+            ));
             // In the order in which they were asked for.
             while self.writer.queued.load(Ordering::Relaxed) < tasks.len() {
                 tokio::task::yield_now().await;
@@ -100,9 +102,6 @@ async fn a_unit_alone_is_committed_at_once_and_a_dropped_one_is_not() {
     bench.unit(1).await.commit().await.expect("committed");
     drop(bench.unit(2).await);
     assert_eq!(bench.count().await, 1);
-    let single = bench.writer.single().await.expect("a place");
-    assert!(matches!(single, Single::Alone(_)));
-    drop(single);
     bench.unit(2).await.commit().await.expect("committed");
     assert_eq!(bench.count().await, 2);
 }
@@ -241,9 +240,13 @@ async fn joins_or_not(unit: Unit) -> Verdict {
     unit.commit().await
 }
 
+/// Nobody was told anything, and the lock of the file is another process's to take.
 #[tokio::test]
-async fn what_everybody_left_is_ended_by_the_next_write() {
+async fn what_everybody_left_is_undone_at_once() {
     let bench = bench().await;
+    let other = Database::connect(&DatabaseOptions::new(bench.url()))
+        .await
+        .expect("opens");
     let first = bench.unit(1).await;
     let works: [fn(Unit) -> _; 1] = [hangs];
     let tasks = bench.waiting(works).await;
@@ -254,24 +257,96 @@ async fn what_everybody_left_is_ended_by_the_next_write() {
         task.abort();
         task.await.expect_err("aborted");
     }
+    let taken = tokio::time::timeout(Duration::from_secs(2), other.begin_write()).await;
+    drop(taken.expect("the lock is free").expect("begun"));
     assert_eq!(bench.count().await, 0);
     bench.unit(3).await.commit().await.expect("committed");
-    assert_eq!(bench.count().await, 2, "the first, which had committed, and the last");
+    assert_eq!(bench.count().await, 1);
+}
+
+/// A caller that goes away while its commit is under way: done or undone, but not left standing.
+#[tokio::test]
+async fn a_commit_that_its_only_caller_left_does_not_keep_the_lock() {
+    let bench = bench().await;
+    let other = Database::connect(&DatabaseOptions::new(bench.url()))
+        .await
+        .expect("opens");
+    for n in 0..50 {
+        let mut committed = Box::pin(bench.unit(n).await.commit());
+        for _ in 0..n % 5 {
+            if poll_once(&mut committed).await.is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(committed);
+        let taken = tokio::time::timeout(Duration::from_secs(2), other.begin_write()).await;
+        drop(taken.expect("the lock is free").expect("begun"));
+    }
 }
 
 #[tokio::test]
-async fn who_found_nothing_to_do_hears_of_what_it_saw() {
+async fn a_refusal_hears_of_what_it_rests_on() {
     let bench = bench().await;
     let first = bench.unit(1).await;
     let works: [fn(Unit) -> Ended; 2] = [
         |unit| Box::pin(needs_what_is_missing(unit)),
-        |unit| Box::pin(unit.unchanged()),
+        |unit| {
+            Box::pin(async move {
+                put(&unit, 5).await;
+                unit.refuse().await
+            })
+        },
     ];
     let tasks = bench.waiting(works).await;
     first.commit().await.expect_err("refused");
     for task in tasks {
         task.await.expect("joined").expect_err("it saw what never came to be");
     }
+
+    let first = bench.unit(2).await;
+    let works: [fn(Unit) -> Ended; 2] = [
+        |unit| {
+            Box::pin(async move {
+                put(&unit, 6).await;
+                unit.refuse().await
+            })
+        },
+        |unit| Box::pin(joined(unit, 7)),
+    ];
+    let tasks = bench.waiting(works).await;
+    first.commit().await.expect("committed");
+    for task in tasks {
+        task.await.expect("joined").expect("what it saw is committed");
+    }
+    assert_eq!(bench.count().await, 2, "what was refused is undone");
+}
+
+#[tokio::test]
+async fn who_has_a_transaction_alone_sees_only_what_is_committed() {
+    let bench = bench().await;
+    let first = bench.unit(1).await;
+    let writer = Arc::clone(&bench.writer);
+    let alone = spawn(async move {
+        let unit = writer.begin().await.expect("begun");
+        assert!(!unit.joined);
+        put(&unit, 2).await;
+        Ok(unit)
+    });
+    while bench.writer.queued.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.commit().await.expect("committed");
+    assert_eq!(bench.count().await, 1, "before the second has begun its own");
+    let unit: Result<Unit, ()> = alone.await.expect("joined");
+    let unit = unit.expect("a unit");
+    let works: [fn(Unit) -> _; 1] = [joins_or_not];
+    let tasks = bench.waiting(works).await;
+    unit.commit().await.expect("committed");
+    for task in tasks {
+        task.await.expect("joined").expect("committed");
+    }
+    assert_eq!(bench.count().await, 3);
 }
 
 #[tokio::test]
@@ -284,7 +359,7 @@ async fn a_turn_is_waited_for_only_so_long() {
         patience: Duration::from_millis(20),
     });
     let unit = bench.unit(1).await;
-    let refused = hasty.begin().await.expect_err("no turn");
+    let refused = hasty.begin_shared().await.expect_err("no turn");
     assert!(refused.temporary);
     assert_eq!(hasty.queued.load(Ordering::Relaxed), 0);
     unit.commit().await.expect("committed");

@@ -126,8 +126,7 @@ impl Files {
         answer: impl FnOnce(&File) -> Option<StoredAnswer> + Send,
     ) -> Result<File, UploadFileError> {
         let _place = self.uploads.take(new.user_id).ok_or(UploadFileError::TooMany)?;
-        let (reservation, room) = self.reserve(&new).await?;
-        let held = Held::new(reservation.clone(), &self.abandoned, &self.toolkit.clock);
+        let (held, reservation, room) = self.reserve(&new).await?;
         let taken = match self.put(&new, &reservation, &room, body).await {
             Ok(taken) => taken,
             Err(error) => {
@@ -159,7 +158,7 @@ impl Files {
     }
 
     /// Holds room for the file.
-    async fn reserve(&self, new: &NewFile) -> Result<(Reservation, Room), UploadFileError> {
+    async fn reserve(&self, new: &NewFile) -> Result<(Held, Reservation, Room), UploadFileError> {
         let limits = self.limits(&new.tier)?;
         let tries = if matches!(new.length, Length::Exact(_)) {
             1
@@ -169,10 +168,12 @@ impl Files {
         for _ in 0..tries {
             let room = self.room(new.user_id, &limits, new.length).await?;
             let reservation = self.reservation(new, room.bytes);
+            // Before it is made: a caller that goes away now does not know whether it was, nor does one whose database fails.
+            let held = Held::new(reservation.clone(), &self.abandoned, &self.toolkit.clock);
             match self.repository.reserve(&reservation, limits.storage_bytes).await {
-                Ok(()) => return Ok((reservation, room)),
+                Ok(()) => return Ok((held, reservation, room)),
                 // A parallel upload took it in between: what is left is less now.
-                Err(ReserveError::QuotaExceeded) => {}
+                Err(ReserveError::QuotaExceeded) => held.settle(),
                 Err(ReserveError::Backend(error)) => return Err(error.into()),
             }
         }
