@@ -22,6 +22,9 @@ use crate::lifecycle::Shutdown;
 /// When the listener has closed, what already lies in the socket is still looked at for this long.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
+/// A body up to this long has mostly come with its head: the connection goes on although nobody has read it.
+const SHORT_BODY: usize = 16 * 1024;
+
 /// What all connections of a listener share.
 pub(super) struct Shared<E> {
     pub(super) endpoint: E,
@@ -75,6 +78,9 @@ async fn exchange<E: Endpoint>(
     activity.begin();
     let local = LocalAddr(Addr::SocketAddr(shared.local));
     let mut request = Request::from((request, local, RemoteAddr(Addr::SocketAddr(peer)), Scheme::HTTP));
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let short = length.is_some_and(|length| length <= SHORT_BODY);
     let body = request.take_body();
     if body.is_empty() {
         activity.set_unread(false);
@@ -88,8 +94,8 @@ async fn exchange<E: Endpoint>(
         request.set_body(poem::Body::from(arriving.boxed()));
     }
     let mut response = shared.endpoint.get_response(request).await;
-    // RFC 9112, section 9.6: whoever will close says so, and a body that nobody reads is not read to its end.
-    if shared.shutdown.is_draining() || activity.has_unread() {
+    // RFC 9112, section 9.6: whoever will close says so, and a long body that nobody reads is not read to its end.
+    if shared.shutdown.is_draining() || (activity.has_unread() && !short) {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
