@@ -20,7 +20,7 @@ use sea_orm::{
 };
 
 use crate::error::{backend, is_temporary_driver};
-use crate::group::{Unit, Writer};
+use crate::group::{Turn, Unit, Writer};
 use crate::row::{Row, bounded, execute, fetch_all};
 
 /// Prepared statements that one connection remembers: more than the statements of this crate in all their widths.
@@ -361,10 +361,8 @@ impl Database {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<u64, BackendError> {
-        match &self.inner.turns {
-            Some(writer) => writer.execute(operation, sql, values).await,
-            None => execute(&self.inner.write, operation, sql, values).await,
-        }
+        let _turn = self.turn().await?;
+        execute(&self.inner.write, operation, sql, values).await
     }
 
     /// As [`execute`](Self::execute), for a statement that returns rows.
@@ -374,9 +372,15 @@ impl Database {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, BackendError> {
+        let _turn = self.turn().await?;
+        fetch_all(&self.inner.write, operation, sql, values).await
+    }
+
+    /// The turn of a statement that writes by itself; on PostgreSQL nobody waits for one.
+    async fn turn(&self) -> Result<Option<Turn>, BackendError> {
         match &self.inner.turns {
-            Some(writer) => writer.fetch_all(operation, sql, values).await,
-            None => fetch_all(&self.inner.write, operation, sql, values).await,
+            Some(writer) => Ok(Some(writer.turn_alone().await?)),
+            None => Ok(None),
         }
     }
 
@@ -524,16 +528,10 @@ impl WriteTransaction {
 
     /// Commits what succeeded and undoes what did not; what the outcome rests on is committed when it is given.
     pub(crate) async fn end<T, E: From<BackendError>>(self, outcome: Result<T, E>) -> Result<T, E> {
-        match (&outcome, self.inner) {
-            (Ok(_), inner) => {
-                let transaction = Self {
-                    inner,
-                    dialect: self.dialect,
-                };
-                transaction.commit().await?;
-            }
-            (Err(_), Write::Transaction(_)) => {}
-            (Err(_), Write::Unit(unit)) => unit.refuse().await?,
+        if outcome.is_ok() {
+            self.commit().await?;
+        } else if let Write::Unit(unit) = self.inner {
+            unit.refuse().await?;
         }
         outcome
     }

@@ -17,12 +17,12 @@ use std::time::Duration;
 use ports::BackendError;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait, Value,
+    TransactionTrait,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use crate::error::{ADAPTER, backend};
-use crate::row::{Row, bounded, execute, fetch_all};
+use crate::row::bounded;
 
 /// Units of one commit, at most: each waits for all of them.
 const MOST: usize = 32;
@@ -98,14 +98,12 @@ impl Writer {
 
     /// Begins a unit of work, in its turn, with a transaction of its own.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<Unit, BackendError> {
-        let _leaving = Leaving(&self.slot);
-        let slot = self.turn_alone().await?;
+        let Turn(slot) = self.turn_alone().await?;
         self.first(slot, false).await
     }
 
     /// Begins a unit of work, in its turn, whose commit may be shared with others of its kind.
     pub(crate) async fn begin_shared(self: &Arc<Self>) -> Result<Unit, BackendError> {
-        let _leaving = Leaving(&self.slot);
         let mut slot = self.turn().await?;
         let Slot::Open(group) = &mut *slot else {
             return self.first(slot, true).await;
@@ -128,28 +126,6 @@ impl Writer {
         })
     }
 
-    /// Runs one statement in its turn, by itself, and gives how many rows it touched.
-    pub(crate) async fn execute(
-        &self,
-        operation: &'static str,
-        sql: &str,
-        values: Vec<Value>,
-    ) -> Result<u64, BackendError> {
-        let _turn = self.turn_alone().await?;
-        execute(&self.connection, operation, sql, values).await
-    }
-
-    /// As [`execute`](Self::execute), for a statement that returns rows.
-    pub(crate) async fn fetch_all(
-        &self,
-        operation: &'static str,
-        sql: &str,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, BackendError> {
-        let _turn = self.turn_alone().await?;
-        fetch_all(&self.connection, operation, sql, values).await
-    }
-
     /// Ends what its callers left unended.
     pub(crate) async fn settle(&self) {
         end(&mut *self.slot.lock().await).await;
@@ -166,11 +142,11 @@ impl Writer {
     }
 
     /// A turn with nothing open: what others had open is committed.
-    async fn turn_alone(&self) -> Result<OwnedMutexGuard<Slot>, BackendError> {
+    pub(crate) async fn turn_alone(&self) -> Result<Turn, BackendError> {
         let _leaving = Leaving(&self.slot);
         let mut slot = self.turn().await?;
         end(&mut slot).await;
-        Ok(slot)
+        Ok(Turn(slot))
     }
 
     async fn first(self: &Arc<Self>, slot: OwnedMutexGuard<Slot>, shared: bool) -> Result<Unit, BackendError> {
@@ -189,10 +165,7 @@ impl Writer {
     }
 
     /// Waits for the end of the group, and brings it about when nobody else does.
-    async fn verdict(&self, answer: oneshot::Receiver<Verdict>) -> Verdict {
-        let _leaving = Leaving(&self.slot);
-        // Behind it, so that it is dropped before.
-        let mut answer = answer;
+    async fn verdict(&self, mut answer: oneshot::Receiver<Verdict>) -> Verdict {
         tokio::select! {
             biased;
             answered = &mut answer => return answered.unwrap_or_else(|_| Err(left())),
@@ -202,6 +175,9 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(left()))
     }
 }
+
+/// A turn with nothing open, until it is dropped.
+pub(crate) struct Turn(OwnedMutexGuard<Slot>);
 
 /// One who waits for a turn.
 struct Queued<'a>(&'a AtomicUsize);
@@ -298,9 +274,11 @@ impl Unit {
             ..
         } = self;
         let (sender, answer) = oneshot::channel();
+        let astray = std::mem::take(&mut hold.astray);
         let full = match &mut *hold.slot {
             Slot::Open(group) => {
                 drop(transaction);
+                group.astray = astray;
                 group.members.push(sender);
                 group.members.len() >= MOST
             }
@@ -314,9 +292,6 @@ impl Unit {
                 false
             }
         };
-        if let (true, Slot::Open(group)) = (std::mem::take(&mut hold.astray), &mut *hold.slot) {
-            group.astray = true;
-        }
         if !shared || full || writer.queued.load(Ordering::Relaxed) == 0 {
             end(&mut hold.slot).await;
         }

@@ -116,14 +116,11 @@ async fn status(config: &Config, wait: Option<Duration>, output: &mut Output) ->
 #[cfg(test)]
 mod tests {
     use super::super::args::Format;
-    use super::super::output::tests::output;
+    use super::super::output::tests::{config_in, output};
     use super::*;
-    use crate::config::Environment;
 
     async fn status_in(folder: &std::path::Path) -> (ExitCode, String) {
-        let config = crate::config::load(&Environment::of_map([], folder), None, &[])
-            .unwrap()
-            .config;
+        let config = config_in(folder);
         let (mut output, out, _) = output(Format::Json, false);
         let command = Some(MigrateCommand::Status {
             wait: false,
@@ -153,9 +150,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_applied_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
-            .unwrap()
-            .config;
+        let config = config_in(folder.path());
         let (mut output, _, _) = output(Format::Json, false);
         assert_eq!(
             run(MigrateArgs { command: None }, &config, &mut output).await.unwrap(),

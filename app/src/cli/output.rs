@@ -349,6 +349,12 @@ pub(super) mod tests {
         }
     }
 
+    /// The configuration of a process that stands in that folder and is told nothing.
+    pub(in crate::cli) fn config_in(folder: &std::path::Path) -> crate::config::Config {
+        let environment = Environment::of_map([], folder);
+        crate::config::load(&environment, None, &[]).unwrap().config
+    }
+
     /// An output with its two sinks.
     pub(in crate::cli) fn output(format: Format, quiet: bool) -> (Output, Sink, Sink) {
         let (out, err) = (Sink::default(), Sink::default());

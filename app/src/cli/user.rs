@@ -122,18 +122,15 @@ async fn find(admin: &Administration, user: &str) -> Result<User, AdminError> {
 #[cfg(test)]
 mod tests {
     use super::super::args::{Format, KeysCommand};
-    use super::super::output::tests::output;
+    use super::super::output::tests::{config_in, output};
     use super::super::{keys, migrate};
     use super::*;
-    use crate::config::Environment;
 
     /// Somebody in the wrong folder must not see an empty installation, nor leave one behind.
     #[tokio::test]
     async fn looking_where_nothing_is_installed_says_so_and_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
-            .unwrap()
-            .config;
+        let config = config_in(folder.path());
         let (mut told, out, err) = output(Format::Table, false);
         let list = UserCommand::List { limit: 10, after: None };
         assert_eq!(run(list, &config, &mut told).await.unwrap(), ExitCode::Failed);
@@ -152,9 +149,7 @@ mod tests {
     #[tokio::test]
     async fn no_users_and_nothing_to_migrate_are_said_in_words() {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::config::load(&Environment::of_map([], folder.path()), None, &[])
-            .unwrap()
-            .config;
+        let config = config_in(folder.path());
         let (mut told, out, err) = output(Format::Table, false);
         let up = || super::super::args::MigrateArgs { command: None };
         migrate::run(up(), &config, &mut told).await.unwrap();
