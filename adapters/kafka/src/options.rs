@@ -136,7 +136,9 @@ impl KafkaOptions {
             config.set(*name, *value);
         }
         config
-            .set("message.timeout.ms", self.delivery_timeout.as_millis().to_string())
+            // The publisher keeps the time of a batch itself. Were it kept of each event, the last of those that nobody
+            // took could still go out after those before it have run out.
+            .set("message.timeout.ms", "0")
             .set("queue.buffering.max.messages", self.queue_events.to_string())
             .set("queue.buffering.max.kbytes", self.queue_kib.to_string())
             // Events that come together travel together; one that comes alone waits for no other.

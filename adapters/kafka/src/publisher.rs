@@ -9,7 +9,7 @@ use domain::event::LoggedEvent;
 use ports::{BackendError, EventPublisher};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use tokio::sync::RwLock;
 
 use crate::ADAPTER;
@@ -87,7 +87,9 @@ impl KafkaEventPublisher {
                 .fatal_error()
                 .map(|(code, text)| format!("{code:?}: {text}"));
             tracing::warn!(error = %why, fatal, "the Kafka producer is given up; another takes its place");
-            // Its end waits for its threads.
+            // What waits is taken back whole, what is on its way counts as lost: what Kafka has is then a beginning of
+            // what was to be sent. Its end waits for its threads.
+            producer.purge(PurgeConfig::default().queue().inflight());
             tokio::task::spawn_blocking(move || drop(producer));
         }
         // It may have been deleted, or the whole cluster be another one.
@@ -103,7 +105,6 @@ impl KafkaEventPublisher {
                 let future_record = FutureRecord::to(&self.options.topic)
                     .key(&record.key)
                     .payload(&record.value)
-                    .timestamp(record.timestamp)
                     .headers(record.headers());
                 match producer.send_result(future_record) {
                     Ok(delivery) => {
@@ -144,7 +145,9 @@ impl EventPublisher for KafkaEventPublisher {
             return Ok(());
         }
         let (producer, generation) = self.producer().await?;
-        match self.deliver(&producer, events).await {
+        let delivered = tokio::time::timeout(self.options.delivery_timeout, self.deliver(&producer, events));
+        let timed_out = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        match delivered.await.unwrap_or_else(timed_out) {
             Ok(()) => Ok(()),
             Err(error) => {
                 // Whatever failed, what is behind it must not go out before it is tried again: with the producer goes its queue.

@@ -6,14 +6,13 @@ use rdkafka::message::{Header, OwnedHeaders};
 /// The media type of the value, as the binding's section 3.3 asks.
 pub(crate) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
-/// A record before it is handed over.
+/// A record before it is handed over. Its time is that of the hand-over, not the event's: brokers refuse records from an hour
+/// ahead, and retention would take those of a long backlog at once.
 pub(crate) struct Record {
     /// The user's id: all events of a user are in one partition.
     pub(crate) key: String,
     /// The event as JSON.
     pub(crate) value: String,
-    /// Milliseconds since 1970, as Kafka counts.
-    pub(crate) timestamp: i64,
     event_type: String,
 }
 
@@ -23,7 +22,6 @@ impl Record {
         Self {
             key: event.event.user_id.to_string(),
             value: event.to_cloud_event(source).to_string(),
-            timestamp: event.event.time.micros().div_euclid(1_000),
             event_type: event.event.event_type.as_str().to_owned(),
         }
     }
@@ -48,14 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_the_users_key_and_the_events_time() {
+    fn a_record_has_the_users_key_and_the_whole_event() {
         let record = Record::of(&event(7, 3), "urn:plinth:test");
         assert_eq!(record.key, "00000000-0000-0000-0000-000000000007");
-        assert_eq!(record.timestamp, 1_800_000_000_000);
         let value: serde_json::Value = serde_json::from_str(&record.value).expect("JSON");
         assert_eq!(value["specversion"], "1.0");
         assert_eq!(value["source"], "urn:plinth:test");
         assert_eq!(value["userid"], record.key.as_str());
+        assert_eq!(value["time"], event(7, 3).event.time.to_rfc3339());
         assert_eq!(value["sequence"], "00000000000000000003");
         assert_eq!(value["data"]["position"], 3);
         let headers = record.headers();

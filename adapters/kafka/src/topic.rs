@@ -63,9 +63,17 @@ pub(crate) fn failed(operation: &'static str, error: KafkaError) -> BackendError
     BackendError {
         adapter: ADAPTER,
         operation,
-        temporary: error.rdkafka_error_code().is_none_or(may_pass),
+        temporary: code(&error).is_none_or(may_pass),
         full: false,
         source: error.into(),
+    }
+}
+
+/// The code of an error; of some kinds the crate itself gives none.
+fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
     }
 }
 
@@ -102,11 +110,9 @@ mod tests {
             (RDKafkaErrorCode::TopicAuthorizationFailed, false),
             (RDKafkaErrorCode::InvalidReplicationFactor, false),
         ] {
-            assert_eq!(
-                failed("test", KafkaError::MessageProduction(code)).temporary,
-                passes,
-                "{code:?}"
-            );
+            for error in [KafkaError::MessageProduction(code), KafkaError::AdminOp(code)] {
+                assert_eq!(failed("test", error).temporary, passes, "{code:?}");
+            }
         }
     }
 }
