@@ -21,6 +21,7 @@ const LOCAL: &str = "plinth-adapter-local";
 const CRYPTO: &str = "plinth-adapter-crypto";
 const SYSTEM: &str = "plinth-adapter-system";
 const GUARD: &str = "plinth-adapter-guard";
+const KAFKA: &str = "plinth-adapter-kafka";
 const TUI: &str = "plinth-tui";
 const APP: &str = "plinth";
 const TESTS: &str = "plinth-tests";
@@ -36,6 +37,7 @@ const NORMAL: &Table = &[
     (CRYPTO, &[DOMAIN, PORTS]),
     (SYSTEM, &[DOMAIN, PORTS]),
     (GUARD, &[DOMAIN, PORTS]),
+    (KAFKA, &[DOMAIN, PORTS]),
     // Feature `server`: the conversions stand beside the bodies, because the orphan rule forbids them elsewhere.
     (OPENAPI, &[DOMAIN]),
     (TUI, &[OPENAPI]),
@@ -58,6 +60,7 @@ const DEV: &Table = &[
     (CRYPTO, &[PORTS]),
     (SYSTEM, &[PORTS]),
     (GUARD, &[PORTS]),
+    (KAFKA, &[PORTS]),
     (OPENAPI, &[]),
     (TUI, &[]),
     (MIGRATION, &[]),
@@ -69,7 +72,7 @@ const DEV: &Table = &[
 const HOMES: &Table = &[
     (
         "async-trait",
-        &[PORTS, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, MIGRATION, APP],
+        &[PORTS, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA, MIGRATION, APP],
     ),
     ("bcrypt", &[CRYPTO]),
     ("chacha20poly1305", &[CRYPTO]),
@@ -85,6 +88,7 @@ const HOMES: &Table = &[
     ("poem-openapi", &[APP, OPENAPI]),
     ("rand", &[SYSTEM]),
     ("ratatui", &[TUI]),
+    ("rdkafka", &[KAFKA]),
     ("reqwest", &[OPENAPI, TESTS]),
     ("sea-orm", &[SQL]),
     ("sea-orm-migration", &[MIGRATION]),

@@ -1,0 +1,16 @@
+//! Events to Kafka, on librdkafka.
+//!
+//! Kafka is never in the way of a request: what was committed is in the log, and a cursor over the log feeds the
+//! publisher. The publisher's part of the promise "at least once, in order per user" is that it acknowledges a batch
+//! only when all replicas in sync have all of it, and that it never lets a later event of a user pass an earlier one.
+
+mod options;
+mod publisher;
+mod record;
+mod topic;
+
+pub use options::{KafkaOptions, OptionsError};
+pub use publisher::KafkaEventPublisher;
+
+/// The name of this adapter in errors.
+const ADAPTER: &str = "kafka";
