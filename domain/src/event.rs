@@ -134,11 +134,17 @@ pub enum OwnEvent {
     KeyActivated,
     /// Somebody had the installation examined.
     PlinthChecked,
+    /// Dead letters were handed to their groups again.
+    DeadLetterRedriven,
+    /// Dead letters were thrown away.
+    DeadLetterDiscarded,
+    /// A part of the log was handed to a group again.
+    EventsReplayed,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -156,6 +162,9 @@ impl OwnEvent {
         Self::KeyCreated,
         Self::KeyActivated,
         Self::PlinthChecked,
+        Self::DeadLetterRedriven,
+        Self::DeadLetterDiscarded,
+        Self::EventsReplayed,
     ];
 
     /// The type on the wire.
@@ -178,6 +187,9 @@ impl OwnEvent {
             Self::KeyCreated => "key.created",
             Self::KeyActivated => "key.activated",
             Self::PlinthChecked => "plinth.checked",
+            Self::DeadLetterRedriven => "dead_letter.redriven",
+            Self::DeadLetterDiscarded => "dead_letter.discarded",
+            Self::EventsReplayed => "events.replayed",
         }
     }
 

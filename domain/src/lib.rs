@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod breaker;
+pub mod dead_letter;
 pub mod email;
 pub mod event;
 pub mod file;

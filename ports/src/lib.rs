@@ -8,6 +8,7 @@
 pub mod blobs;
 pub mod bus;
 pub mod crypto;
+pub mod dead_letters;
 pub mod effects;
 pub mod error;
 pub mod events;
@@ -29,6 +30,7 @@ pub mod conformance;
 pub use blobs::*;
 pub use bus::*;
 pub use crypto::*;
+pub use dead_letters::*;
 pub use effects::*;
 pub use error::*;
 pub use events::*;

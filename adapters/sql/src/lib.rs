@@ -6,6 +6,7 @@
 mod by_id;
 mod connect;
 mod cursors;
+mod dead_letters;
 mod effects;
 mod error;
 mod event_insert;
@@ -13,6 +14,7 @@ mod event_store;
 mod files;
 mod gather;
 mod group;
+mod held_events;
 mod idempotency;
 mod installation;
 mod keys;
@@ -31,8 +33,10 @@ mod users;
 
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
 pub use cursors::SqlCursorStore;
+pub use dead_letters::SqlDeadLetterStore;
 pub use event_store::SqlEventStore;
 pub use files::SqlFileRepository;
+pub use held_events::SqlHeldEvents;
 pub use idempotency::SqlIdempotencyStore;
 pub use installation::SqlInstallationRepository;
 pub use keys::SqlSigningKeyRepository;
