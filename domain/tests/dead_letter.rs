@@ -24,9 +24,18 @@ fn origins_have_their_words() {
 
 #[test]
 fn an_event_is_tried_eight_times_in_five_to_ten_minutes_or_so() {
-    let sum = |random: u64| -> Duration { (1..).map_while(|failures| RetrySchedule::EVENT.delay(failures, random)).sum() };
+    let sum = |random: u64| -> Duration {
+        (1..)
+            .map_while(|failures| RetrySchedule::EVENT.delay(failures, random))
+            .sum()
+    };
     let (shortest, longest) = (sum(0), sum(u64::MAX - 1));
     assert!(shortest >= Duration::from_secs(300), "{shortest:?}");
     assert!(longest <= Duration::from_secs(620), "{longest:?}");
-    assert_eq!((1..).map_while(|failures| RetrySchedule::EVENT.delay(failures, 0)).count(), 7);
+    assert_eq!(
+        (1..)
+            .map_while(|failures| RetrySchedule::EVENT.delay(failures, 0))
+            .count(),
+        7
+    );
 }

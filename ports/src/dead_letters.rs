@@ -242,8 +242,12 @@ pub trait DeadLetterStore: Send + Sync + 'static {
 
     /// Hands dead letters to their groups again, due at `at`, with no attempt behind them, and counts it; with the effects. MUST change all of them or nothing: [`ChangeDeadLettersError::Gone`] when one is none.
     /// From then on they are held as others are: later events of their users wait for them.
-    async fn redrive(&self, ids: &[DeadLetterId], at: Timestamp, effects: &Effects)
-    -> Result<(), ChangeDeadLettersError>;
+    async fn redrive(
+        &self,
+        ids: &[DeadLetterId],
+        at: Timestamp,
+        effects: &Effects,
+    ) -> Result<(), ChangeDeadLettersError>;
 
     /// Throws dead letters away, with the effects. MUST change all of them or nothing: [`ChangeDeadLettersError::Gone`] when one is none.
     async fn discard(&self, ids: &[DeadLetterId], effects: &Effects) -> Result<(), ChangeDeadLettersError>;

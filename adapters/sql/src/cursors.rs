@@ -45,7 +45,11 @@ struct Choice {
 /// A fair share of the cursors for one of so many owners: first what it holds, then what is free.
 fn choose(found: &[Found], members: usize) -> Choice {
     let share = found.len().div_ceil(members.max(1));
-    let mine: Vec<Shard> = found.iter().filter(|cursor| cursor.mine).map(|cursor| cursor.shard).collect();
+    let mine: Vec<Shard> = found
+        .iter()
+        .filter(|cursor| cursor.mine)
+        .map(|cursor| cursor.shard)
+        .collect();
     let free = found.iter().filter(|cursor| cursor.free && !cursor.mine);
     let (keep, give) = mine.split_at(share.min(mine.len()));
     let take = keep.iter().copied().chain(free.map(|cursor| cursor.shard)).take(share);
@@ -116,7 +120,9 @@ fn advance_statement(
     );
     let sql = match dialect {
         Dialect::Sqlite => {
-            format!("WITH {moving} UPDATE cursors AS c SET position = m.goal FROM moves m WHERE {FENCE} RETURNING shard")
+            format!(
+                "WITH {moving} UPDATE cursors AS c SET position = m.goal FROM moves m WHERE {FENCE} RETURNING shard"
+            )
         }
         // Locked in the order of shards, as a claim locks them.
         Dialect::Postgres => format!(
@@ -280,7 +286,23 @@ mod tests {
         let all: Vec<u8> = (0..16).collect();
         assert_eq!(chosen(&found(&[], &[]), 1), (all.clone(), vec![]));
         assert_eq!(chosen(&found(&all, &[]), 2), (all[..8].to_vec(), all[8..].to_vec()));
-        assert_eq!(chosen(&found(&[9], &all[..8]), 2), (all[8..].iter().copied().map(|n| if n == 8 { 9 } else if n == 9 { 8 } else { n }).collect(), vec![]));
+        assert_eq!(
+            chosen(&found(&[9], &all[..8]), 2),
+            (
+                all[8..]
+                    .iter()
+                    .copied()
+                    .map(|n| if n == 8 {
+                        9
+                    } else if n == 9 {
+                        8
+                    } else {
+                        n
+                    })
+                    .collect(),
+                vec![]
+            )
+        );
         assert_eq!(chosen(&found(&all[..6], &all[6..12]), 3), (all[..6].to_vec(), vec![]));
         assert_eq!(chosen(&found(&[], &all), 2), (vec![], vec![]));
         assert_eq!(chosen(&found(&[3, 4], &[]), 40), (vec![3], vec![4]));

@@ -64,9 +64,8 @@ impl SqlDeadLetterStore {
         };
         for some in sorted.chunks(ROWS) {
             let list = placeholders(first.len() + 1, 1, some.len());
-            let sql = format!(
-                "{sql} WHERE id IN (SELECT id FROM held_events WHERE id IN {list} AND state = '{DEAD}'{lock})"
-            );
+            let sql =
+                format!("{sql} WHERE id IN (SELECT id FROM held_events WHERE id IN {list} AND state = '{DEAD}'{lock})");
             let values = first.iter().cloned().chain(some.iter().map(|id| (*id).into()));
             if execute(tx.conn(), operation, &sql, values.collect()).await? < some.len() as u64 {
                 return Err(ChangeDeadLettersError::Gone);
@@ -111,7 +110,10 @@ fn condition(filter: &DeadLetterFilter, first: usize) -> (String, Vec<Value>) {
     equal("type", filter.event_type.as_ref().map(|kind| kind.as_str().into()));
     equal("user_id", filter.user.map(|user| user.uuid().into()));
     if !filter.ids.is_empty() {
-        parts.push(format!("h.id IN {}", placeholders(first + values.len(), 1, filter.ids.len())));
+        parts.push(format!(
+            "h.id IN {}",
+            placeholders(first + values.len(), 1, filter.ids.len())
+        ));
         values.extend(filter.ids.iter().map(|id| Value::from(id.uuid())));
     }
     (parts.join(" AND "), values)
@@ -141,7 +143,11 @@ async fn piece(conn: &impl ConnectionTrait, step: &ReplayStep) -> Result<Piece, 
     let to = step.to.min(passed);
     let end = step.after.saturating_add(u64::from(step.limit)).min(to);
     if end <= step.after {
-        return Ok(Piece { chosen: Vec::new(), position: step.after, more: false });
+        return Ok(Piece {
+            chosen: Vec::new(),
+            position: step.after,
+            more: false,
+        });
     }
     let sql = "SELECT l.position, l.event_id, l.user_id, e.type, e.time, h.event_id AS held FROM event_log l \
         JOIN events e ON e.id = l.event_id \
@@ -167,7 +173,11 @@ async fn piece(conn: &impl ConnectionTrait, step: &ReplayStep) -> Result<Piece, 
             held: row.get::<Option<Uuid>>("held")?.is_some(),
         });
     }
-    Ok(Piece { chosen, position: end, more: end < to })
+    Ok(Piece {
+        chosen,
+        position: end,
+        more: end < to,
+    })
 }
 
 /// Takes the marks away and holds the events.
@@ -179,7 +189,13 @@ async fn hand_again(tx: &WriteTransaction, step: &ReplayStep, chosen: &[&Chosen]
             placeholders(2, 1, some.len())
         );
         let marks = some.iter().map(|chosen| Value::from(chosen.event_id));
-        execute(tx.conn(), REPLAY, &sql, std::iter::once(group.into()).chain(marks).collect()).await?;
+        execute(
+            tx.conn(),
+            REPLAY,
+            &sql,
+            std::iter::once(group.into()).chain(marks).collect(),
+        )
+        .await?;
         let sql = format!(
             "INSERT INTO held_events (group_name, event_id, id, shard, position, user_id, type, origin, state, attempts, \
              next_attempt_at, redrives) VALUES {} ON CONFLICT (group_name, event_id) DO NOTHING",

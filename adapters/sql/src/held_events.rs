@@ -108,7 +108,13 @@ async fn write_outcomes(tx: &WriteTransaction, group: &str, outcomes: &[&HeldOut
             placeholders(2, 1, some.len())
         );
         let ids = some.iter().map(|id| Value::from(id.uuid()));
-        execute(tx.conn(), SETTLE, &sql, std::iter::once(group.into()).chain(ids).collect()).await?;
+        execute(
+            tx.conn(),
+            SETTLE,
+            &sql,
+            std::iter::once(group.into()).chain(ids).collect(),
+        )
+        .await?;
     }
     for outcome in outcomes {
         match &outcome.verdict {

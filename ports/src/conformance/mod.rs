@@ -3,11 +3,13 @@
 pub mod blob_store;
 pub mod clock;
 pub mod cursor_store;
+pub mod dead_letters;
 pub mod event_log;
 pub mod event_publisher;
 pub mod event_store;
 pub mod event_subscriber;
 pub mod file_repository;
+pub mod held_events;
 pub mod idempotency;
 pub mod ids;
 pub mod installation;
