@@ -15,10 +15,10 @@ use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 pub use adapter_sql::Obstacle;
 use adapter_sql::{
-    ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
-    SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
-    SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository,
+    ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlDeadLetterStore, SqlEventLog, SqlEventStore,
+    SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue,
+    SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository,
+    SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -27,11 +27,11 @@ use domain::stats::ProcessStats;
 use migration::{MigrateError, Status};
 use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
-    BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
-    EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
-    MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
-    RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
+    BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, DeadLetterStore, EventLog, EventPublisher,
+    EventStore, EventSubscriber, FileRepository, HeldEvents, IdempotencyStore, Installation, InstallationRepository,
+    LinkSigner, LogSequencer, MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness,
+    RateLimiter, RefreshTokenCodec, RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger,
+    SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
 };
 
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
@@ -147,6 +147,10 @@ pub struct Ports {
     pub log: Arc<dyn EventLog>,
     /// Cursors.
     pub cursors: Arc<dyn CursorStore>,
+    /// Events that groups hold.
+    pub held: Arc<dyn HeldEvents>,
+    /// Dead letters.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
     /// The mail ledger.
     pub mails: Arc<dyn MailQueue>,
     /// File rows.
@@ -343,6 +347,8 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         sequencer: Arc::new(SqlLogSequencer::new(&db)),
         log: Arc::new(SqlEventLog::new(&db)),
         cursors: Arc::new(SqlCursorStore::new(&db)),
+        held: Arc::new(SqlHeldEvents::new(&db)),
+        dead_letters: Arc::new(SqlDeadLetterStore::new(&db)),
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),

@@ -116,7 +116,11 @@ impl Server {
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
         let tailer = start::follow(&ports, &services, lifecycle).await?;
-        let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
+        let workers = if work {
+            Some(start::work(&ports, &services, config, lifecycle).await?)
+        } else {
+            None
+        };
         let table = route_table();
         let watched = Watched {
             http: Arc::new(HttpCounters::new(&table)),
@@ -164,7 +168,7 @@ impl Server {
         services.start(config).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
-        let workers = start::work(&ports, &services, config, lifecycle);
+        let workers = start::work(&ports, &services, config, lifecycle).await?;
         let draining = lifecycle.shutdown();
         lifecycle.spawn("drain", async move {
             draining.draining().await;

@@ -11,7 +11,7 @@ use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
 use openapi::WorkerStatsBody;
-use ports::{BackendError, EffectsError};
+use ports::{BackendError, Beginning, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -28,12 +28,13 @@ use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
-use crate::worker::handlers::{EventHandler, HandlerWorker};
+use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
+use crate::worker::welcome_handler::{self, WelcomeHandler};
 use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
@@ -399,29 +400,70 @@ impl Workers {
 }
 
 /// Starts the workers: the sequencer, the handler groups, the mail sender, and the removal of what is over.
-pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) -> Workers {
+///
+/// # Errors
+/// When the groups cannot be begun.
+pub async fn work(
+    ports: &Ports,
+    services: &Services,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> Result<Workers, ComposeError> {
     let owner = ports.toolkit.id().to_string();
+    // Before anything is given a position here: who registers first on a new installation is greeted, and on one that
+    // was there before this group nobody who registered long ago.
+    ports.cursors.begin(welcome_handler::GROUP, Beginning::Heads).await?;
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let usage = Arc::new(UsageHandler::new(
-        Arc::clone(&ports.usage),
-        Arc::clone(&ports.toolkit.clock),
-        config.events.client_prefix.clone(),
-    ));
-    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
-    let group = usage.group().to_owned();
-    let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
+    let handlers: Vec<(String, HandlerWorker)> = handlers(ports, config)
+        .into_iter()
+        .map(|handler| {
+            let (group, stores) = (handler.group().to_owned(), stores(ports));
+            let worker = HandlerWorker::new(handler, stores, ports.toolkit.clone(), owner.clone());
+            (group, worker)
+        })
+        .collect();
     let workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: vec![(group, usage.counters())],
+        handlers: handlers
+            .iter()
+            .map(|(group, worker)| (group.clone(), worker.counters()))
+            .collect(),
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
-    drive_one("usage handler", usage, ports, lifecycle);
+    for (_, worker) in handlers {
+        drive_one("handlers", worker, ports, lifecycle);
+    }
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));
     prune(ports, config, lifecycle);
-    workers
+    Ok(workers)
+}
+
+/// The handler groups of every installation.
+fn handlers(ports: &Ports, config: &Config) -> Vec<Arc<dyn EventHandler>> {
+    let usage = UsageHandler::new(
+        Arc::clone(&ports.usage),
+        Arc::clone(&ports.toolkit.clock),
+        config.events.client_prefix.clone(),
+    );
+    let welcome = WelcomeHandler::new(
+        Arc::clone(&ports.users),
+        Arc::clone(&ports.events),
+        ports.toolkit.clone(),
+        config.mail.locale.clone(),
+        config.mail.welcome,
+    );
+    vec![Arc::new(usage), Arc::new(welcome)]
+}
+
+fn stores(ports: &Ports) -> Stores {
+    Stores {
+        log: Arc::clone(&ports.log),
+        cursors: Arc::clone(&ports.cursors),
+        holding: Arc::clone(&ports.held),
+    }
 }
 
 fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: String) -> MailSender {
