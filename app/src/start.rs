@@ -414,10 +414,10 @@ pub async fn work(
     // was there before this group nobody who registered long ago.
     ports.cursors.begin(welcome_handler::GROUP, Beginning::Heads).await?;
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let handlers: Vec<(String, HandlerWorker)> = handlers(ports, config)
+    let handlers: Vec<(&'static str, HandlerWorker)> = handlers(ports, config)
         .into_iter()
         .map(|handler| {
-            let (group, stores) = (handler.group().to_owned(), stores(ports));
+            let (group, stores) = (handler.group(), stores(ports));
             let worker = HandlerWorker::new(handler, stores, ports.toolkit.clone(), owner.clone());
             (group, worker)
         })
@@ -426,13 +426,13 @@ pub async fn work(
         sequencer: sequencer.counters(),
         handlers: handlers
             .iter()
-            .map(|(group, worker)| (group.clone(), worker.counters()))
+            .map(|(group, worker)| ((*group).to_owned(), worker.counters()))
             .collect(),
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
-    for (_, worker) in handlers {
-        drive_one("handlers", worker, ports, lifecycle);
+    for (group, worker) in handlers {
+        drive_one(group, worker, ports, lifecycle);
     }
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
