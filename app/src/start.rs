@@ -20,6 +20,7 @@ use crate::config::{Config, PublicUrl, Registration, TierConfig, is_loopback};
 use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
 use crate::service::admin::{AdminParts, Administration};
+use crate::service::dead_letters::DeadLetters;
 use crate::service::events::{Events, EventsParts};
 use crate::service::files::{Backends, Files};
 use crate::service::gate::Gate;
@@ -63,6 +64,8 @@ pub struct Services {
     pub admin: Arc<Administration>,
     /// Signing keys.
     pub keys: Arc<Keys>,
+    /// Dead letters.
+    pub dead_letters: Arc<DeadLetters>,
 }
 
 impl Services {
@@ -149,6 +152,11 @@ impl Services {
             sessions: Arc::new(sessions),
             admin: Arc::new(admin),
             keys: Arc::new(keys),
+            dead_letters: Arc::new(DeadLetters::new(
+                toolkit.clone(),
+                Arc::clone(&ports.dead_letters),
+                format!("urn:plinth:{}", ports.installation.id),
+            )),
             tiers,
             gate,
             throttle,

@@ -5,6 +5,7 @@
 
 mod account;
 mod content;
+mod dead_letters;
 mod error;
 mod file;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Problem, RefreshBody, TokenPairBody};
 
+pub use dead_letters::DeadLetterQuery;
 pub use error::ApiError;
 pub use file::{ByteRange, Content, NewFile};
 

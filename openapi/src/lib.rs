@@ -4,6 +4,7 @@ mod accounts;
 mod api_client;
 #[cfg(feature = "client")]
 mod client;
+mod dead_letters;
 mod events;
 mod files;
 mod histogram;
@@ -22,6 +23,7 @@ pub use accounts::*;
 pub use api_client::*;
 #[cfg(feature = "client")]
 pub use client::*;
+pub use dead_letters::*;
 pub use events::*;
 pub use files::*;
 pub use histogram::*;

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod auth;
 pub mod convert;
+pub mod dead_letters;
 pub mod document;
 pub mod events;
 pub mod files;
