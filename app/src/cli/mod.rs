@@ -5,6 +5,7 @@ pub mod args;
 pub mod banner;
 pub mod config;
 mod doctor;
+mod events;
 mod health;
 mod keys;
 mod migrate;
