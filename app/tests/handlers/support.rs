@@ -159,7 +159,7 @@ pub(crate) struct World {
     sequencer: Arc<dyn LogSequencer>,
     usage: Arc<dyn UsageRepository>,
     clock: Arc<TestClock>,
-    toolkit: Toolkit,
+    pub(crate) toolkit: Toolkit,
     next: AtomicU64,
     _folder: Option<tempfile::TempDir>,
 }
@@ -263,17 +263,25 @@ impl World {
         };
         let events: Vec<Event> = (0..count).map(event).collect();
         let ids = events.iter().map(|event| event.id).collect();
-        self.store
-            .append(&Effects {
-                events,
-                ..Effects::none()
-            })
-            .await
-            .unwrap();
+        let effects = Effects {
+            events,
+            ..Effects::none()
+        };
+        self.store.append(&effects).await.unwrap();
+        self.sequence().await;
+        ids
+    }
+
+    /// A user's events.
+    pub(crate) async fn history(&self, user: UserId) -> Vec<LoggedEvent> {
+        self.sequence().await;
+        self.store.history(user, 0, 1_000).await.unwrap()
+    }
+
+    async fn sequence(&self) {
         let (now, ttl) = (self.clock.now(), Duration::from_secs(3_600));
         self.sequencer.lease("writer", now, ttl).await.unwrap();
         while self.sequencer.sequence("writer", now, 500).await.unwrap().more {}
-        ids
     }
 
     pub(crate) fn worker(&self, owner: &str) -> HandlerWorker {

@@ -178,6 +178,8 @@ pub(crate) fn saturated(step: u64) -> Value {
     body["log"]["unsequenced"] = json!(400 * step);
     body["log"]["head"] = json!(400_000 + 60 * step);
     body["log"]["lags"][1]["events"] = json!(37 * step);
+    body["log"]["lags"][1]["held"] = json!(12);
+    body["log"]["lags"][1]["dead"] = json!(3);
     body["log"]["publish"] = both((400_000, 6), (60 * step, 13));
     body["workers"]["handler_failures"] = json!(3 + step / 2);
     body["mail"] = json!({"queued": 60 + 12 * step, "sending": 4, "dead": step / 10, "oldest_due_seconds": 60 + step});
