@@ -85,11 +85,11 @@ pub(super) fn unsequenced(data: &Data, stats: &StatsBody) -> Panel {
 }
 
 pub(super) fn handled(data: &Data, stats: &StatsBody) -> Panel {
-    let held = stats.log.lags.iter().map(|lag| lag.held).sum();
+    let held: u64 = stats.log.lags.iter().map(|lag| lag.held).sum();
     let Some(workers) = stats.workers else {
         return Panel::new("Handlers", "no workers here".to_owned(), Vec::new(), rate);
     };
-    Panel::new(
+    let panel = Panel::new(
         "Handlers",
         told(data.rates().map(|rates| rates.handled), "handled/s"),
         data.rate(|rates| rates.handled),
@@ -101,10 +101,12 @@ pub(super) fn handled(data: &Data, stats: &StatsBody) -> Panel {
         "failed",
         count(workers.handler_failures),
         is_some(data, |rates| rates.handler_failures),
-    )
-    .line()
-    .fact("held", count(held))
-    .fact_if("dead", count(letters(stats)), letters(stats) > 0)
+    );
+    if held + letters(stats) == 0 {
+        return panel;
+    }
+    let panel = panel.line().fact("held", count(held));
+    panel.fact_if("dead", count(letters(stats)), letters(stats) > 0)
 }
 
 pub(super) fn streams(data: &Data, stats: &StatsBody) -> Panel {
