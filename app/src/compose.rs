@@ -1,5 +1,6 @@
 //! Composition: the only place that names adapters. Everything else sees ports.
 
+mod kafka;
 pub mod look;
 mod master_key;
 
@@ -34,6 +35,7 @@ use ports::{
     TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
 };
 
+pub use self::kafka::Relay;
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
 use crate::ops::{BackendState, MeasuredEventStore};
 use crate::service::Toolkit;
@@ -163,6 +165,8 @@ pub struct Ports {
     pub publisher: Arc<dyn EventPublisher>,
     /// Live events, out.
     pub subscriber: Arc<dyn EventSubscriber>,
+    /// The way to Kafka, where it is configured.
+    pub relay: Option<Relay>,
     /// Rate limits.
     pub limiter: Arc<dyn RateLimiter>,
     /// Password hashing.
@@ -306,7 +310,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         Err(BindMasterKeyError::Backend(error)) => return Err(error.into()),
     }
     let installation = installations.get().await?;
-    let own_name = format!("urn:plinth:{}", installation.id);
+    let own_name = installation.urn();
     let issuer_name = config.auth.issuer.clone().unwrap_or_else(|| own_name.clone());
     let audience = config.auth.audience.clone().unwrap_or(own_name);
     let keyring = Arc::new(PasetoKeyring::new(
@@ -318,6 +322,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let mut guarded = Vec::new();
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
     let mailer = mailer(config, &clock, &mut guarded).await?;
+    let relay = kafka::relay(config, &installation.urn(), &clock, &mut guarded)?;
     let bus = Arc::new(LocalEventBus::new());
     let store = Arc::new(SqlEventStore::new(&db));
     let appended = Arc::new(MeasuredEventStore::new(store, Arc::clone(&clock)));
@@ -351,6 +356,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         mailer,
         publisher: Arc::clone(&bus) as Arc<dyn EventPublisher>,
         subscriber: bus,
+        relay,
         limiter: Arc::new(LocalRateLimiter::new()),
         hasher: Arc::new(hasher),
         sealer,
@@ -460,10 +466,16 @@ fn roles(config: &Config) -> Vec<(&'static str, String)> {
     });
     vec![
         ("database", database),
-        ("events", "log in the database, streams in process".to_owned()),
+        ("events", events(config)),
         ("files", backends.collect::<Vec<_>>().join("; ")),
         ("mail", format!(".eml files, {}", config.mail.outbox_dir.display())),
     ]
+}
+
+fn events(config: &Config) -> String {
+    let relayed = config.kafka.as_ref();
+    let relayed = relayed.map(|kafka| format!(", to the topic {} of Kafka, {}", kafka.topic, kafka.brokers));
+    format!("log in the database, streams in process{}", relayed.unwrap_or_default())
 }
 
 fn guarded(

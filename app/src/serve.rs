@@ -115,6 +115,7 @@ impl Server {
         ports.sweep_uploads(config.database.url.is_postgres()).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
+        start::watch(&ports, lifecycle);
         let tailer = start::follow(&ports, &services, lifecycle).await?;
         let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
         let table = route_table();
@@ -164,6 +165,7 @@ impl Server {
         services.start(config).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
+        start::watch(&ports, lifecycle);
         let workers = start::work(&ports, &services, config, lifecycle);
         let draining = lifecycle.shutdown();
         lifecycle.spawn("drain", async move {

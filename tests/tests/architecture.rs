@@ -45,7 +45,7 @@ const NORMAL: &Table = &[
     (
         APP,
         &[
-            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD,
+            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA,
         ],
     ),
     (TESTS, &[]),
