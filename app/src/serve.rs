@@ -410,6 +410,7 @@ fn spawn_ops(
         gate: Arc::clone(&services.gate),
         tailer: watched.tailer,
         workers: watched.workers,
+        broker: ports.relay.as_ref().map(|relay| Arc::clone(&relay.probe)),
         backends: ports
             .guarded
             .iter()

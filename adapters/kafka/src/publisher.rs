@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::event::LoggedEvent;
-use domain::stats::{ClusterStats, PoolStats, StatementStats};
+use domain::stats::{ClusterStats, PoolStats, StatementStats, TopicStats};
 use ports::{BackendError, EventPublisher, Probe, Survey};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -55,6 +55,14 @@ impl KafkaEventPublisher {
             current: RwLock::default(),
             watch: Watch::default(),
         })
+    }
+
+    /// The topic as the cluster describes it; none when it is not there. Nothing is made.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn topic(&self) -> Result<Option<TopicStats>, BackendError> {
+        topic::look(&self.options, &self.watch).await
     }
 
     async fn producer(&self) -> Result<(Producer, u64), BackendError> {

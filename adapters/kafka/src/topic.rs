@@ -13,6 +13,8 @@ use crate::ADAPTER;
 use crate::options::KafkaOptions;
 use crate::watch::Watch;
 
+/// How long the cluster may take to describe it. librdkafka tries again all the while, also where nobody listens.
+const LOOK: Duration = Duration::from_secs(4);
 /// How long the cluster may take to make it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -24,7 +26,10 @@ type Admin = AdminClient<Watch>;
 /// Makes the topic unless it is there; one that is there stays as it is.
 pub(crate) async fn make_if_missing(options: &KafkaOptions, watch: &Watch) -> Result<(), BackendError> {
     let admin = administrator(options, watch)?;
-    if describe(Arc::clone(&admin), options.topic.clone()).await?.is_some() {
+    if describe(Arc::clone(&admin), options.topic.clone(), watch)
+        .await?
+        .is_some()
+    {
         return Ok(());
     }
     let partitions = i32::try_from(options.partitions).unwrap_or(i32::MAX);
@@ -46,7 +51,7 @@ pub(crate) async fn make_if_missing(options: &KafkaOptions, watch: &Watch) -> Re
 
 /// The topic as the cluster describes it; none when it is not there. Nothing is made.
 pub(crate) async fn look(options: &KafkaOptions, watch: &Watch) -> Result<Option<TopicStats>, BackendError> {
-    describe(administrator(options, watch)?, options.topic.clone()).await
+    describe(administrator(options, watch)?, options.topic.clone(), watch).await
 }
 
 fn administrator(options: &KafkaOptions, watch: &Watch) -> Result<Arc<Admin>, BackendError> {
@@ -60,10 +65,10 @@ fn administrator(options: &KafkaOptions, watch: &Watch) -> Result<Arc<Admin>, Ba
 }
 
 /// Looked at before it is made: to make a topic takes a right that an operator may keep to himself.
-async fn describe(admin: Arc<Admin>, topic: String) -> Result<Option<TopicStats>, BackendError> {
+async fn describe(admin: Arc<Admin>, topic: String, watch: &Watch) -> Result<Option<TopicStats>, BackendError> {
     // librdkafka offers no call that does not block.
     let asked = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(Some(&topic), PATIENCE)?;
+        let metadata = admin.inner().fetch_metadata(Some(&topic), LOOK)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let found = found.filter(|found| found.error().is_none() && !found.partitions().is_empty());
         Ok(found.map(|found| stats(metadata.brokers().len(), found.partitions())))
@@ -71,7 +76,10 @@ async fn describe(admin: Arc<Admin>, topic: String) -> Result<Option<TopicStats>
     let outcome = asked
         .await
         .map_err(|error| BackendError::temporary(ADAPTER, "find topic", error))?;
-    outcome.map_err(|error| failed("find topic", error))
+    outcome.map_err(|error| match watch.fault() {
+        Some(fault) => BackendError::temporary(ADAPTER, "find topic", fault),
+        None => failed("find topic", error),
+    })
 }
 
 fn stats(brokers: usize, partitions: &[MetadataPartition]) -> TopicStats {

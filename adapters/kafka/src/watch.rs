@@ -21,6 +21,8 @@ struct Seen {
     lost: bool,
     /// Whether the last attempt to hand events over failed.
     failing: bool,
+    /// What the last fault was, in the words of librdkafka.
+    fault: Option<String>,
 }
 
 impl Watch {
@@ -31,6 +33,12 @@ impl Watch {
             away: seen.all_down || seen.lost || seen.failing,
             ..seen.stats
         }
+    }
+
+    /// Why a broker could not be reached or spoken to, when that was the last that was heard. Calls fail with no more than a
+    /// code; the address and the reason are told aside.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.lock().fault.clone()
     }
 
     /// Notes how a look for the topic ended. That it is there says nothing about whether it takes events.
@@ -85,6 +93,7 @@ impl ClientContext for Watch {
         };
         if any_up {
             seen.all_down = false;
+            seen.fault = None;
         }
     }
 
@@ -97,6 +106,7 @@ impl ClientContext for Watch {
             seen.stats.brokers_up = 0;
         } else {
             tracing::debug!(%error, reason, "a fault that librdkafka mends by itself");
+            self.lock().fault = Some(reason.to_owned());
         }
     }
 }
@@ -140,12 +150,16 @@ mod tests {
     fn a_cluster_is_away_until_one_of_it_is_heard_of() {
         let watch = Watch::default();
         assert!(!watch.cluster().away, "nothing is known yet");
+        let refused = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        watch.error(refused, "kafka:9092/bootstrap: Connection refused");
         watch.error(all_down(), "2/2 brokers are down");
         assert!(watch.cluster().away);
+        assert!(watch.fault().is_some_and(|fault| fault.contains("Connection refused")));
         watch.stats(told(&[(1, "CONNECT"), (2, "DOWN")]));
         assert!(watch.cluster().away);
         watch.stats(told(&[(1, "CONNECT"), (2, "UP")]));
         assert!(!watch.cluster().away);
+        assert_eq!(watch.fault(), None);
     }
 
     #[test]
