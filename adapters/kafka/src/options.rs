@@ -155,8 +155,8 @@ impl KafkaOptions {
         Ok(config)
     }
 
-    /// The configuration of an administrator of topics.
-    pub(crate) fn admin(&self) -> Result<ClientConfig, OptionsError> {
+    /// The configuration of a client that looks at topics or makes them.
+    pub(crate) fn client(&self) -> Result<ClientConfig, OptionsError> {
         self.common()
     }
 

@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::topic::{self, failed};
 use crate::watch::Watch;
 
-type Producer = FutureProducer<Watch>;
+pub(crate) type Producer = FutureProducer<Watch>;
 
 /// [`EventPublisher`] on Kafka: an idempotent producer that waits for all replicas in sync.
 ///
@@ -192,8 +192,8 @@ impl Probe for KafkaEventPublisher {
 
     async fn check(&self) -> Result<(), BackendError> {
         let looked = async {
-            let _at_hand = self.producer().await?;
-            topic::look(&self.options, &self.watch).await
+            let (producer, _) = self.producer().await?;
+            topic::describe(producer, self.options.topic.clone(), &self.watch).await
         };
         let outcome = match looked.await {
             Ok(Some(_)) => Ok(()),

@@ -1,6 +1,5 @@
 //! The topic, made when it is missing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::stats::TopicStats;
@@ -8,9 +7,11 @@ use ports::BackendError;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
+use rdkafka::producer::Producer as _;
 
 use crate::ADAPTER;
 use crate::options::KafkaOptions;
+use crate::publisher::Producer;
 use crate::watch::Watch;
 
 /// How long the cluster may take to describe it. librdkafka tries again all the while, also where nobody listens.
@@ -21,17 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// As many replicas as the cluster makes by itself (KIP-464, since Kafka 2.4).
 const OF_THE_CLUSTER: i32 = -1;
 
-type Admin = AdminClient<Watch>;
-
-/// Makes the topic unless it is there; one that is there stays as it is.
+/// Makes the topic unless it is there; one that is there stays as it is. Looked for first: to make a topic takes a right
+/// that an operator may keep to himself.
 pub(crate) async fn make_if_missing(options: &KafkaOptions, watch: &Watch) -> Result<(), BackendError> {
-    let admin = administrator(options, watch)?;
-    if describe(Arc::clone(&admin), options.topic.clone(), watch)
-        .await?
-        .is_some()
-    {
+    if look(options, watch).await?.is_some() {
         return Ok(());
     }
+    let config = options.client();
+    let config = config.map_err(|error| BackendError::permanent(ADAPTER, "open", error))?;
+    let admin: AdminClient<Watch> = config
+        .create_with_context(watch.clone())
+        .map_err(|error| failed("open", error))?;
     let partitions = i32::try_from(options.partitions).unwrap_or(i32::MAX);
     let replication = options.replication.map_or(OF_THE_CLUSTER, i32::from);
     let topic = NewTopic::new(&options.topic, partitions, TopicReplication::Fixed(replication));
@@ -51,24 +52,27 @@ pub(crate) async fn make_if_missing(options: &KafkaOptions, watch: &Watch) -> Re
 
 /// The topic as the cluster describes it; none when it is not there. Nothing is made.
 pub(crate) async fn look(options: &KafkaOptions, watch: &Watch) -> Result<Option<TopicStats>, BackendError> {
-    describe(administrator(options, watch)?, options.topic.clone(), watch).await
+    let config = options.client();
+    let config = config.map_err(|error| BackendError::permanent(ADAPTER, "open", error))?;
+    // A producer, since it has a thread that hears what librdkafka says of its brokers.
+    let made: Result<Producer, _> = config.create_with_context(watch.clone());
+    describe(
+        made.map_err(|error| failed("open", error))?,
+        options.topic.clone(),
+        watch,
+    )
+    .await
 }
 
-fn administrator(options: &KafkaOptions, watch: &Watch) -> Result<Arc<Admin>, BackendError> {
-    let config = options
-        .admin()
-        .map_err(|error| BackendError::permanent(ADAPTER, "open", error))?;
-    let admin: Admin = config
-        .create_with_context(watch.clone())
-        .map_err(|error| failed("open", error))?;
-    Ok(Arc::new(admin))
-}
-
-/// Looked at before it is made: to make a topic takes a right that an operator may keep to himself.
-async fn describe(admin: Arc<Admin>, topic: String, watch: &Watch) -> Result<Option<TopicStats>, BackendError> {
+/// The topic as the cluster of this producer describes it.
+pub(crate) async fn describe(
+    producer: Producer,
+    topic: String,
+    watch: &Watch,
+) -> Result<Option<TopicStats>, BackendError> {
     // librdkafka offers no call that does not block.
     let asked = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(Some(&topic), LOOK)?;
+        let metadata = producer.client().fetch_metadata(Some(&topic), LOOK)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let found = found.filter(|found| found.error().is_none() && !found.partitions().is_empty());
         Ok(found.map(|found| stats(metadata.brokers().len(), found.partitions())))

@@ -32,9 +32,13 @@ async def read(brokers, topic):
     try:
         consumer.subscribe([topic])
         partitions = []
-        while not partitions:
+        for _ in range(100):
             await consumer.getmany(timeout_ms=200)
             partitions = sorted(consumer.assignment())
+            if partitions:
+                break
+        else:
+            raise SystemExit(f"there is no topic {topic}")
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         begins = await consumer.beginning_offsets(partitions)
