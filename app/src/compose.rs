@@ -5,6 +5,7 @@ pub mod look;
 mod master_key;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 pub use adapter_sql::Obstacle;
 use adapter_sql::{
-    ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
-    SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
-    SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository,
+    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlCursorStore, SqlEventLog, SqlEventStore,
+    SqlFileRepository, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue,
+    SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository,
+    SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -29,10 +30,10 @@ use migration::{MigrateError, Status};
 use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
     BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
-    EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
-    MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
-    RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
+    EventSubscriber, FileRepository, IdempotencyStore, Ids, Installation, InstallationRepository, LinkSigner,
+    LogSequencer, MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter,
+    RefreshTokenCodec, RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger,
+    SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WakeupBus,
 };
 
 pub use self::kafka::Relay;
@@ -98,6 +99,9 @@ pub enum ComposeError {
     #[error("{0}: {source}", source = .0.source)]
     Backend(#[from] BackendError),
 }
+
+/// Work that goes on beside the calls of an adapter.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A backend behind a breaker, as operators see it.
 pub struct Guarded {
@@ -191,6 +195,8 @@ pub struct Ports {
     pub guarded: Vec<Guarded>,
     /// The process, as the kernel sees it.
     pub process: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
+    /// What adapters need run for them, by name, until the process drains.
+    pub tasks: Vec<(&'static str, Task)>,
     /// What each role stands on, for the banner.
     pub adapters: Vec<(&'static str, String)>,
     local_stores: Vec<Arc<LocalBlobStore>>,
@@ -326,9 +332,11 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let bus = Arc::new(LocalEventBus::new());
     let store = Arc::new(SqlEventStore::new(&db));
     let appended = Arc::new(MeasuredEventStore::new(store, Arc::clone(&clock)));
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness)));
+    let (wakeups, tasks) = wakeups(&db, &*ids);
     let toolkit = Toolkit {
-        ids: Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness))),
-        wakeups: Arc::new(LocalWakeupBus::new()),
+        ids,
+        wakeups,
         clock,
         randomness,
     };
@@ -369,6 +377,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         audience,
         guarded,
         process: Arc::new(process_stats),
+        tasks,
         adapters: roles(config),
         local_stores,
         handle: db,
@@ -447,6 +456,15 @@ async fn mailer(
         (watched.stats(), watched.breaker())
     }));
     Ok(mailer)
+}
+
+/// Wake-ups within the process and, on PostgreSQL, between the nodes.
+fn wakeups(db: &Database, ids: &dyn Ids) -> (Arc<dyn WakeupBus>, Vec<(&'static str, Task)>) {
+    let here: Arc<dyn WakeupBus> = Arc::new(LocalWakeupBus::new());
+    match PostgresWakeupBus::new(db, Arc::clone(&here), ids.next().to_string()) {
+        Some((shared, carried)) => (Arc::new(shared), vec![("wake-ups", Box::pin(carried))]),
+        None => (here, Vec::new()),
+    }
 }
 
 /// What each role stands on.

@@ -109,7 +109,8 @@ impl Server {
             .public_url
             .clone()
             .unwrap_or_else(|| PublicUrl::of_listener(http_address));
-        let ports = compose::ports(config).await?;
+        let mut ports = compose::ports(config).await?;
+        start::carry(&mut ports, lifecycle);
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
         ports.sweep_uploads(config.database.url.is_postgres()).await?;
@@ -160,7 +161,8 @@ impl Server {
             .public_url
             .clone()
             .unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
-        let ports = compose::ports(config).await?;
+        let mut ports = compose::ports(config).await?;
+        start::carry(&mut ports, lifecycle);
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
         let answered = CancellationToken::new();

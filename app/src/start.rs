@@ -301,6 +301,19 @@ pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationTo
     });
 }
 
+/// Runs what adapters need run for them, until the process drains.
+pub fn carry(ports: &mut Ports, lifecycle: &Lifecycle) {
+    for (name, task) in ports.tasks.drain(..) {
+        let shutdown = lifecycle.shutdown();
+        lifecycle.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = shutdown.draining() => {}
+            }
+        });
+    }
+}
+
 /// Looks after the broker now and then, where there is one, so that its absence shows before the first event has to wait.
 pub fn watch(ports: &Ports, lifecycle: &Lifecycle) {
     let Some(relay) = &ports.relay else { return };

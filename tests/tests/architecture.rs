@@ -55,7 +55,7 @@ const NORMAL: &Table = &[
 const DEV: &Table = &[
     (DOMAIN, &[]),
     (PORTS, &[]),
-    (SQL, &[PORTS, MIGRATION]),
+    (SQL, &[PORTS, MIGRATION, LOCAL]),
     (LOCAL, &[PORTS]),
     (CRYPTO, &[PORTS]),
     (SYSTEM, &[PORTS]),
