@@ -1,6 +1,6 @@
 //! `plinth events dead`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::dead_letter::DeadLetter;
 use domain::event::LoggedEvent;
@@ -9,6 +9,7 @@ use domain::page::PageRequest;
 use ports::{DeadLetterFilter, ReasonCount};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::super::args::{DeadCommand, DeadFilter, ExitCode};
 use super::super::output::Row;

@@ -1,8 +1,9 @@
 //! `plinth events replay`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::super::args::{End, ExitCode, ReplayArgs};
 use super::super::output::{Output, Row};
