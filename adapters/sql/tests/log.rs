@@ -87,9 +87,9 @@ mod held_postgres {
 }
 
 mod letters_sqlite {
-    ports::dead_letters_conformance!(async { super::held(super::support::sqlite().await) });
+    ports::dead_letter_store_conformance!(async { super::held(super::support::sqlite().await) });
 }
 
 mod letters_postgres {
-    ports::dead_letters_conformance!(async { super::held(super::support::postgres().await) });
+    ports::dead_letter_store_conformance!(async { super::held(super::support::postgres().await) });
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// One test for each scenario; the fixture is a future of `Option<(held_events::Subject, guard)>`.
 #[macro_export]
-macro_rules! dead_letters_conformance {
+macro_rules! dead_letter_store_conformance {
     ($fixture:expr) => {
         $crate::conformance_scenarios!(
             $fixture,
