@@ -4,25 +4,27 @@
 //! tried again with growing pauses and becomes a dead letter in the end. What is held is in the database, written together
 //! with the move of the cursor; what a worker remembers of it only spares it the look.
 
+mod handler;
 mod held;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::dead_letter::LetterOrigin;
 use domain::event::{LoggedEvent, Shard};
 use domain::id::{DeadLetterId, UserId};
 use domain::retry::RetrySchedule;
 use domain::time::Timestamp;
 use futures_util::stream::{self, StreamExt};
 use ports::{
-    BackendError, Cursor, CursorMove, CursorStore, DueEvent, EffectsError, EventLog, HeldEvents, HeldFate, HeldOutcome,
-    HeldVerdict, NewHeldEvent, ShardStep, Wakeup,
+    BackendError, Cursor, CursorMove, CursorStore, DueEvent, EventLog, HeldEvents, HeldFate, HeldOutcome, HeldVerdict,
+    NewHeldEvent, ShardStep, Wakeup,
 };
 
+pub use self::handler::{EventHandler, HandleEventError};
 use self::held::Held;
 use self::outcome::{Judgement, Next, Outcome, by_shard, judge};
 use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
@@ -39,71 +41,6 @@ const RETRY: RetrySchedule = RetrySchedule {
     cap: Duration::from_secs(30),
     attempts: u32::MAX,
 };
-
-/// Consumes events.
-#[async_trait]
-pub trait EventHandler: Send + Sync + 'static {
-    /// The name that its cursors and its inbox marks stand under. It never changes: another name begins at the beginning.
-    fn group(&self) -> &'static str;
-
-    /// Where dead letters of it are said to come from.
-    fn origin(&self) -> LetterOrigin {
-        LetterOrigin::Log
-    }
-
-    /// How many events it is given at once, at most.
-    fn batch(&self) -> u32 {
-        BATCH
-    }
-
-    /// Handles one event; events of one user come in order. An event may come again, so what it changes is written together with the group's inbox mark in one call of a port.
-    ///
-    /// # Errors
-    /// [`HandleEventError::AlreadyHandled`] when the mark was there. After [`HandleEventError::Refused`] the event is a dead letter; with the others it comes again later, and is a dead letter after the last attempt, unless the backend was away.
-    async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError>;
-
-    /// Handles all of these at once, for handlers that can: in one call of a port, all or nothing, the events of a shard being in order. Tells of each whether it was handled now (false: its mark was there);
-    /// none, as here, when the handler takes events one by one.
-    ///
-    /// # Errors
-    /// None of them need have been handled. When the backend is away they come again; otherwise they come one by one, so that one that cannot be handled holds up nobody but its user.
-    async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
-        let _ = events;
-        Ok(None)
-    }
-}
-
-/// Why an event was not handled.
-#[derive(Debug, thiserror::Error)]
-pub enum HandleEventError {
-    /// It was handled before: nothing is left to do.
-    #[error("the event was handled before")]
-    AlreadyHandled,
-    /// The backend failed. When that may pass the whole shard waits, and no attempt is counted.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The handler cannot take it now. What the error says is shown to operators: nothing of the payload may be in it.
-    #[error("the handler failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The handler will never take it, so that trying again is useless. The code is what such letters are counted by.
-    #[error("the handler refused the event")]
-    Refused {
-        /// A short word of `a-z`, `0-9`, `.`, `_` and `-`.
-        code: &'static str,
-        /// Why; shown to operators as that of `Failed` is.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-impl From<EffectsError> for HandleEventError {
-    fn from(error: EffectsError) -> Self {
-        match error {
-            EffectsError::AlreadyHandled => Self::AlreadyHandled,
-            EffectsError::Backend(error) => Self::Backend(error),
-            error @ EffectsError::EventIdTaken(_) => Self::Failed(error.into()),
-        }
-    }
-}
 
 /// What handler groups stand on.
 #[derive(Clone)]
@@ -137,6 +74,14 @@ pub struct HandlerWorker {
     /// Whether the last claim changed nothing, so that the next need not come soon.
     settled: bool,
     held: BTreeMap<Shard, Held>,
+    ahead: Option<Ahead>,
+}
+
+/// Events that were read before their turn, and after what.
+#[derive(Debug)]
+struct Ahead {
+    after: Vec<Cursor>,
+    events: Vec<LoggedEvent>,
 }
 
 impl std::fmt::Debug for HandlerWorker {
@@ -165,6 +110,7 @@ impl HandlerWorker {
             lease: Lease::default(),
             settled: false,
             held: BTreeMap::new(),
+            ahead: None,
         }
     }
 
@@ -187,15 +133,20 @@ impl HandlerWorker {
         if cursors.is_empty() {
             return Ok(again);
         }
-        let events = self.log.read(&cursors, self.handler.batch()).await?;
+        let events = match self.ahead.take().filter(|ahead| ahead.after == cursors) {
+            Some(ahead) => ahead.events,
+            None => self.log.read(&cursors, self.handler.batch()).await?,
+        };
         if events.is_empty() {
             return Ok(again);
         }
         let read = events.len() as u64;
-        let outcomes = match self.handle_at_once(&events).await? {
+        let (at_once, ahead) = tokio::join!(self.handle_at_once(&events), self.read_ahead(&cursors, &events));
+        let outcomes = match at_once? {
             Some(outcomes) => outcomes,
             None => self.handle_one_by_one(events, self.lease.step_until(now)).await,
         };
+        self.ahead = ahead;
         let handled: u64 = outcomes.iter().map(|outcome| outcome.handled).sum();
         self.settle(outcomes).await?;
         // A batch that was cut short, by its size or by the lease, is gone on with at once.
@@ -349,9 +300,41 @@ impl HandlerWorker {
         Ok(Some(outcomes.into_values().collect()))
     }
 
+    /// Reads what comes after a full batch while it is handled, for a handler that takes much at once: mostly it waits for
+    /// others, and the log need not wait with it. What could not be read is read in its turn.
+    async fn read_ahead(&self, cursors: &[Cursor], events: &[LoggedEvent]) -> Option<Ahead> {
+        let batch = self.handler.batch();
+        if batch <= BATCH || events.len() < batch as usize {
+            return None;
+        }
+        let mut after = cursors.to_vec();
+        for cursor in &mut after {
+            let last = events.iter().rev().find(|event| event.shard == cursor.shard);
+            cursor.position = last.map_or(cursor.position, |event| event.position);
+        }
+        let events = self.log.read(&after, batch).await.ok()?;
+        Some(Ahead { after, events })
+    }
+
+    /// Renews the leases for as long as a batch takes. Without it a broker that is away for longer than a lease would let every
+    /// node in turn hand the same batch over.
+    async fn keep_leases(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(LEASE_TTL / 3).await;
+            let (group, now) = (self.handler.group(), self.toolkit.now());
+            if let Err(error) = self.cursors.claim(group, &self.owner, now, LEASE_TTL).await {
+                tracing::debug!(worker = %self.name, %error, "leases are not renewed");
+            }
+        }
+    }
+
     /// Gives events to the handler as one batch; false when it took none of them.
     async fn offer(&self, events: &[LoggedEvent]) -> Result<bool, BackendError> {
-        let new = match self.handler.handle_batch(events).await {
+        let offered = tokio::select! {
+            offered = self.handler.handle_batch(events) => offered,
+            never = self.keep_leases() => match never {},
+        };
+        let new = match offered {
             Ok(Some(new)) => new,
             Ok(None) => return Ok(false),
             Err(HandleEventError::Backend(error)) if error.temporary || error.full => return Err(error),
@@ -577,5 +560,7 @@ impl Worker for HandlerWorker {
     }
 }
 
+#[cfg(test)]
+mod large;
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,7 @@ impl EventHandler for RelayHandler {
     }
 
     fn batch(&self) -> u32 {
-        2_000
+        1_000
     }
 
     async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError> {
