@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::email::EmailAddress;
 
+use super::audit::AuditCommand;
+
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
@@ -103,6 +105,9 @@ pub enum Command {
     /// Keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The audit trail: proof, checkpoints, search; works on the database, with or without a running server
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),

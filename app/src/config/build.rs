@@ -188,6 +188,9 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             client_prefix: values.get("events.client_prefix")?,
             streams_per_user: values.get("events.streams_per_user")?,
             stream_heartbeat: values.get("events.stream_heartbeat")?,
+            checkpoint_interval: values.get("events.checkpoint_interval")?,
+            retention: values.get("events.retention")?,
+            payload_retention: values.get("events.payload_retention")?,
         },
         mail: read_mail(values)?,
         log: LogConfig {

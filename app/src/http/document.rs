@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, audit, events, files, keys, mail, me, sessions};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -29,10 +29,11 @@ pub type Apis = (
     mail::MailApi,
     admin::AdminApi,
     keys::KeysApi,
+    audit::AuditApi,
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 8] = [
+const ERRORS: [&[(&str, &[&str])]; 9] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
@@ -41,6 +42,7 @@ const ERRORS: [&[(&str, &[&str])]; 8] = [
     mail::ERRORS,
     admin::ERRORS,
     keys::ERRORS,
+    audit::ERRORS,
 ];
 
 const DESCRIPTION: &str = "\
