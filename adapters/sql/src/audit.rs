@@ -122,12 +122,24 @@ impl AuditTrail for SqlAuditTrail {
     }
 
     async fn intruders(&self, limit: u32) -> Result<Vec<Stray>, BackendError> {
-        // One statement, so one moment: heads and beginnings move in one commit with their rows.
-        let columns = "SELECT l.shard, l.position, l.event_id FROM";
+        // One statement, so one moment: heads and beginnings move in one commit with their rows. Each shard along the key:
+        // neither engine would see by itself that next to nothing lies beyond.
+        let beyond = |table: &str, bound: &str| match self.db.dialect() {
+            Dialect::Sqlite => format!(
+                "SELECT l.shard, l.position, l.event_id FROM {table} b CROSS JOIN event_log l \
+                 WHERE l.shard = b.shard AND l.position {bound} b.position"
+            ),
+            Dialect::Postgres => format!(
+                "SELECT l.shard, l.position, l.event_id FROM {table} b CROSS JOIN LATERAL (SELECT n.shard, n.position, \
+                 n.event_id FROM event_log n WHERE n.shard = b.shard AND n.position {bound} b.position \
+                 ORDER BY n.position LIMIT $1) l"
+            ),
+        };
+        let columns = "SELECT l.shard, l.position, l.event_id FROM event_log l";
         let sql = format!(
-            "{columns} log_shards s JOIN event_log l ON l.shard = s.shard AND l.position > s.position \
-             UNION ALL {columns} log_floors f JOIN event_log l ON l.shard = f.shard AND l.position <= f.position \
-             UNION ALL {columns} event_log l WHERE l.shard < 0 UNION ALL {columns} event_log l WHERE l.shard > 15 LIMIT $1"
+            "{} UNION ALL {} UNION ALL {columns} WHERE l.shard < 0 UNION ALL {columns} WHERE l.shard > 15 LIMIT $1",
+            beyond("log_shards", ">"),
+            beyond("log_floors", "<=")
         );
         fetch_all(self.db.read(), "audit.intruders", &sql, vec![i64::from(limit).into()])
             .await?
