@@ -31,6 +31,7 @@ mod sessions;
 mod signin;
 mod usage;
 mod users;
+mod wakeups;
 
 pub use audit::SqlAuditTrail;
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
@@ -52,3 +53,4 @@ pub use sessions::SqlSessionRepository;
 pub use signin::SqlSignInLedger;
 pub use usage::SqlUsageRepository;
 pub use users::SqlUserRepository;
+pub use wakeups::PostgresWakeupBus;

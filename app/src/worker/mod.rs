@@ -5,6 +5,7 @@ pub mod handlers;
 pub mod log_keeper;
 pub mod mail_sender;
 pub mod pruner;
+pub mod relay;
 pub mod sequencer;
 pub mod tailer;
 pub mod usage_handler;

@@ -14,6 +14,7 @@ mod audit;
 mod edge;
 mod events;
 mod files;
+mod kafka;
 mod load;
 mod logins;
 mod peers;
@@ -26,7 +27,9 @@ use std::time::Duration;
 use report::Report;
 
 /// What is measured, in the order in which it is.
-const SECTIONS: [&str; 7] = ["edge", "accounts", "events", "audit", "logins", "files", "starts"];
+const SECTIONS: [&str; 8] = [
+    "edge", "accounts", "events", "kafka", "audit", "logins", "files", "starts",
+];
 
 /// How a run is made.
 struct Plan {
@@ -85,6 +88,7 @@ async fn measure(plan: &Plan) {
             "edge" => edge::measure(plan, &mut report).await,
             "accounts" => accounts::measure(plan, &mut report).await,
             "events" => events::measure(plan, &mut report).await,
+            "kafka" => kafka::measure(plan, &mut report).await,
             "audit" => audit::measure(plan, &mut report).await,
             "logins" => logins::measure(plan, &mut report).await,
             "files" => files::measure(plan, &mut report).await,
