@@ -67,7 +67,7 @@ impl Evidence {
     /// A shard whose beginning no checkpoint allows, with the furthest that one does.
     pub(super) fn beginning_fault(&self, bounds: &ShardBounds) -> Option<Finding> {
         let allowed = self.removable.get(&bounds.shard).copied().unwrap_or(0);
-        (bounds.floor.position > allowed).then(|| Finding {
+        (bounds.floor.position > allowed).then_some(Finding {
             shard: Some(bounds.shard),
             position: Some(bounds.floor.position),
             event_id: None,
