@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use adapter_crypto::{
     BcryptPasswordHasher, HasherConfig, HmacLinkSigner, HmacRefreshTokenCodec, Keys, MasterKey, MasterSealer,
-    PasetoKeyring,
+    PasetoCheckpointSigner, PasetoKeyring,
 };
 use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 pub use adapter_sql::Obstacle;
 use adapter_sql::{
-    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlCursorStore, SqlDeadLetterStore, SqlEventLog,
-    SqlEventStore, SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer,
-    SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed,
-    SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository,
+    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlAuditTrail, SqlCursorStore, SqlDeadLetterStore,
+    SqlEventLog, SqlEventStore, SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository,
+    SqlLogKeeper, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository,
+    SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository,
+    SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -29,12 +30,12 @@ use domain::stats::ProcessStats;
 use migration::{MigrateError, Status};
 use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
-    BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, DeadLetterStore, EventLog, EventPublisher,
-    EventStore, EventSubscriber, FileRepository, HeldEvents, IdempotencyStore, Ids, Installation,
-    InstallationRepository, LinkSigner, LogSequencer, MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe,
-    Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository, RevocationFeed, Sealer, SessionRepository,
-    SignInLedger, SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
-    WakeupBus,
+    AuditTrail, BackendError, BindMasterKeyError, BlobStore, CheckpointSigner, Clock, CursorStore, DeadLetterStore,
+    EventLog, EventPublisher, EventStore, EventSubscriber, FileRepository, HeldEvents, IdempotencyStore, Ids,
+    Installation, InstallationRepository, LinkSigner, LogKeeper, LogSequencer, MailQueue, Mailer,
+    OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository,
+    RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer, TokenKeyring,
+    TokenVerifier, UsageRepository, UserRepository, WakeupBus,
 };
 
 pub use self::kafka::Relay;
@@ -152,6 +153,12 @@ pub struct Ports {
     pub sequencer: Arc<dyn LogSequencer>,
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// The log as it is audited.
+    pub trail: Arc<dyn AuditTrail>,
+    /// Checkpoints, and the removal of what is old.
+    pub keeper: Arc<dyn LogKeeper>,
+    /// Signs checkpoints.
+    pub checkpoints: Arc<dyn CheckpointSigner>,
     /// Cursors.
     pub cursors: Arc<dyn CursorStore>,
     /// Events that groups hold.
@@ -360,6 +367,9 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         appended,
         sequencer: Arc::new(SqlLogSequencer::new(&db)),
         log: Arc::new(SqlEventLog::new(&db)),
+        trail: Arc::new(SqlAuditTrail::new(&db)),
+        keeper: Arc::new(SqlLogKeeper::new(&db)),
+        checkpoints: Arc::new(PasetoCheckpointSigner::new(&keys)?),
         cursors: Arc::new(SqlCursorStore::new(&db)),
         held: Arc::new(SqlHeldEvents::new(&db)),
         dead_letters: Arc::new(SqlDeadLetterStore::new(&db)),

@@ -21,7 +21,7 @@ use crate::http::auth::TokenMeter;
 use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
 use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
-use crate::http::{accounts, admin, dead_letters, events, files, keys, mail, me, pages, sessions, system};
+use crate::http::{accounts, admin, audit, dead_letters, events, files, keys, mail, me, pages, sessions, system};
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
@@ -381,6 +381,10 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
         },
         dead_letters::DeadLettersApi {
             letters: Arc::clone(&services.dead_letters),
+        },
+        audit::AuditApi {
+            audit: Arc::clone(&services.audit),
+            source: services.events.source().to_owned(),
         },
     )
 }

@@ -20,6 +20,7 @@ use crate::config::{Config, PublicUrl, Registration, TierConfig, is_loopback};
 use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
 use crate::service::admin::{AdminParts, Administration};
+use crate::service::audit::{Audit, AuditParts};
 use crate::service::dead_letters::DeadLetters;
 use crate::service::events::{Events, EventsParts};
 use crate::service::files::{Backends, Files};
@@ -30,6 +31,7 @@ use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
+use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
 use crate::worker::relay::RelayHandler;
@@ -70,6 +72,8 @@ pub struct Services {
     pub keys: Arc<Keys>,
     /// Dead letters.
     pub dead_letters: Arc<DeadLetters>,
+    /// The audit of the log.
+    pub audit: Arc<Audit>,
 }
 
 impl Services {
@@ -161,6 +165,7 @@ impl Services {
                 Arc::clone(&ports.dead_letters),
                 ports.installation.urn(),
             )),
+            audit: Arc::new(audit(ports, config)),
             tiers,
             gate,
             throttle,
@@ -276,6 +281,17 @@ fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
         source: ports.installation.urn(),
         streams_per_user: u32::try_from(config.events.streams_per_user).unwrap_or(u32::MAX),
         heartbeat: config.events.stream_heartbeat,
+    })
+}
+
+fn audit(ports: &Ports, config: &Config) -> Audit {
+    Audit::new(AuditParts {
+        toolkit: ports.toolkit.clone(),
+        trail: Arc::clone(&ports.trail),
+        keeper: Arc::clone(&ports.keeper),
+        signer: Arc::clone(&ports.checkpoints),
+        installation: ports.installation.id,
+        retention: config.events.retention,
     })
 }
 
@@ -486,6 +502,7 @@ pub async fn work(
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));
     prune(ports, config, lifecycle);
+    keep_log(ports, services, config, lifecycle);
     Ok(workers)
 }
 
@@ -516,6 +533,21 @@ fn stores(ports: &Ports) -> Stores {
         cursors: Arc::clone(&ports.cursors),
         holding: Arc::clone(&ports.held),
     }
+}
+
+fn keep_log(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) {
+    let policy = LogPolicy {
+        checkpoint_interval: config.events.checkpoint_interval,
+        retention: config.events.retention,
+        payload_retention: config.events.payload_retention,
+    };
+    let (audit, trail, keeper) = (
+        Arc::clone(&services.audit),
+        Arc::clone(&ports.trail),
+        Arc::clone(&ports.keeper),
+    );
+    let keeper = LogKeeperWorker::new(ports.toolkit.clone(), audit, trail, keeper, policy);
+    lifecycle.spawn("log keeper", keeper.run(lifecycle.shutdown()));
 }
 
 fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: String) -> MailSender {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use uuid::Uuid;
+
 use crate::id::{EventId, RequestId, UserId};
 use crate::time::Timestamp;
 
@@ -140,11 +142,13 @@ pub enum OwnEvent {
     DeadLetterDiscarded,
     /// A part of the log was handed to a group again.
     EventsReplayed,
+    /// The heads of the log were signed.
+    AuditCheckpoint,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -165,6 +169,7 @@ impl OwnEvent {
         Self::DeadLetterRedriven,
         Self::DeadLetterDiscarded,
         Self::EventsReplayed,
+        Self::AuditCheckpoint,
     ];
 
     /// The type on the wire.
@@ -190,6 +195,7 @@ impl OwnEvent {
             Self::DeadLetterRedriven => "dead_letter.redriven",
             Self::DeadLetterDiscarded => "dead_letter.discarded",
             Self::EventsReplayed => "events.replayed",
+            Self::AuditCheckpoint => "audit.checkpoint",
         }
     }
 
@@ -331,33 +337,57 @@ pub fn payload_digest(salt: &[u8; 16], subject: Option<&str>, data: &str) -> [u8
 
 /// The hash of an event at its position: SHA-256 over the hash before it and everything but the payload itself.
 pub fn chain_hash(previous: &[u8; 32], shard: Shard, position: u64, event: &Event) -> [u8; 32] {
-    let mut hash = Sha256::new_with_prefix(b"plinth.chain.v1\0");
-    hash.update(previous);
-    hash.update([shard.number()]);
-    hash.update(position.to_be_bytes());
-    hash.update(event.id.uuid().as_bytes());
-    hash.update(event.time.micros().to_be_bytes());
-    hash.update(event.user_id.uuid().as_bytes());
-    framed(&mut hash, Some(event.event_type.as_str().as_bytes()));
-    framed(&mut hash, Some(event.actor.as_text().as_bytes()));
-    framed(
-        &mut hash,
-        event
-            .impersonator
-            .map(UserId::uuid)
-            .as_ref()
-            .map(|id| id.as_bytes().as_slice()),
-    );
-    framed(
-        &mut hash,
-        event
-            .request_id
-            .map(RequestId::uuid)
-            .as_ref()
-            .map(|id| id.as_bytes().as_slice()),
-    );
-    hash.update(event.digest);
-    hash.finalize().into()
+    let link = Link {
+        event_id: event.id.uuid(),
+        time: event.time.micros(),
+        user_id: event.user_id.uuid(),
+        event_type: event.event_type.as_str(),
+        actor: &event.actor.as_text(),
+        impersonator: event.impersonator.map(UserId::uuid),
+        request_id: event.request_id.map(RequestId::uuid),
+        digest: &event.digest,
+    };
+    link.hash(previous, shard, position)
+}
+
+/// What the chain binds of an event, as it is stored: an audit hashes what stands there, whether or not it could be a value of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// Its id.
+    pub event_id: Uuid,
+    /// When it happened, in microseconds.
+    pub time: i64,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Its type.
+    pub event_type: &'a str,
+    /// Who caused it.
+    pub actor: &'a str,
+    /// The administrator behind the actor.
+    pub impersonator: Option<Uuid>,
+    /// The request that caused it.
+    pub request_id: Option<Uuid>,
+    /// The digest of its payload.
+    pub digest: &'a [u8],
+}
+
+impl Link<'_> {
+    /// See [`chain_hash`].
+    pub fn hash(&self, previous: &[u8; 32], shard: Shard, position: u64) -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(b"plinth.chain.v1\0");
+        hash.update(previous);
+        hash.update([shard.number()]);
+        hash.update(position.to_be_bytes());
+        hash.update(self.event_id.as_bytes());
+        hash.update(self.time.to_be_bytes());
+        hash.update(self.user_id.as_bytes());
+        framed(&mut hash, Some(self.event_type.as_bytes()));
+        framed(&mut hash, Some(self.actor.as_bytes()));
+        framed(&mut hash, self.impersonator.as_ref().map(|id| id.as_bytes().as_slice()));
+        framed(&mut hash, self.request_id.as_ref().map(|id| id.as_bytes().as_slice()));
+        hash.update(self.digest);
+        hash.finalize().into()
+    }
 }
 
 fn framed(hash: &mut Sha256, part: Option<&[u8]>) {

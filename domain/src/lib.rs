@@ -3,6 +3,7 @@
 //! One file per word of the vocabulary. A value that exists is valid: the only way to hold an
 //! [`EmailAddress`](email::EmailAddress) or a [`BlobKey`](blob::BlobKey) is to have it checked.
 
+pub mod audit;
 pub mod blob;
 pub mod breaker;
 pub mod dead_letter;

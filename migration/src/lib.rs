@@ -9,6 +9,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261122_000001_core;
 mod m20261125_000002_dead_letters;
+mod m20261125_000003_audit;
 mod runner;
 mod version;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_core::Core),
             Box::new(m20261125_000002_dead_letters::DeadLetters),
+            Box::new(m20261125_000003_audit::Audit),
         ]
     }
 }

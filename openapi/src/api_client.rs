@@ -4,6 +4,7 @@
 //! It speaks TLS when the program that uses it enables a TLS feature of `reqwest`, which this crate leaves to it.
 
 mod account;
+mod audit;
 mod content;
 mod dead_letters;
 mod error;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Problem, RefreshBody, TokenPairBody};
 
+pub use audit::AuditFilter;
 pub use dead_letters::DeadLetterQuery;
 pub use error::ApiError;
 pub use file::{ByteRange, Content, NewFile};

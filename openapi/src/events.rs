@@ -107,6 +107,10 @@ pub struct EventPageBody {
     /// What to send as `after` to go on from here, now or when more has happened. Null only where nothing was read
     /// and no `after` was given: an empty page keeps the cursor that it was asked with.
     pub next_cursor: Option<String>,
+    /// Whether events are missing, or may be, between the given `after` and the first item: those that were removed
+    /// because of their age. The page goes on with what is left.
+    #[serde(default)]
+    pub gap: bool,
 }
 
 /// A `null` that is there is a value; only an absent member is none.

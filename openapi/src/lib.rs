@@ -2,6 +2,7 @@
 mod accounts;
 #[cfg(feature = "client")]
 mod api_client;
+mod audit;
 #[cfg(feature = "client")]
 mod client;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod watch;
 pub use accounts::*;
 #[cfg(feature = "client")]
 pub use api_client::*;
+pub use audit::*;
 #[cfg(feature = "client")]
 pub use client::*;
 pub use dead_letters::*;

@@ -73,10 +73,14 @@ pub struct CursorMove {
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// Events after the given cursors, in the order of positions within each shard, without a gap, at most `limit` in all. Without an answer for a shard there was nothing after its cursor, or the limit was used up.
+    /// A cursor before what retention removed MUST go on with the first event that is left.
     async fn read(&self, after: &[Cursor], limit: u32) -> Result<Vec<LoggedEvent>, BackendError>;
 
     /// The last position of each shard (0 when empty), all shards in order.
     async fn heads(&self) -> Result<Vec<Cursor>, BackendError>;
+
+    /// The last position of each shard that retention removed (0 while it removed none), all shards in order.
+    async fn floors(&self) -> Result<Vec<Cursor>, BackendError>;
 
     /// What waits and how far each group has come.
     async fn stats(&self) -> Result<LogStats, BackendError>;

@@ -5,6 +5,7 @@
 //! mails, revocations) travels with it as [`Effects`] and is committed with it. Errors have one
 //! variant for each branch that a caller takes, and [`BackendError`] for all that it does not.
 
+pub mod audit;
 pub mod blobs;
 pub mod bus;
 pub mod crypto;
@@ -27,6 +28,7 @@ pub mod users;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use audit::*;
 pub use blobs::*;
 pub use bus::*;
 pub use crypto::*;

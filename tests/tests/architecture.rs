@@ -77,6 +77,7 @@ const HOMES: &Table = &[
     ("bcrypt", &[CRYPTO]),
     ("chacha20poly1305", &[CRYPTO]),
     ("clap", &[APP]),
+    ("ed25519-compact", &[CRYPTO]),
     ("getrandom", &[SYSTEM]),
     ("hkdf", &[CRYPTO]),
     ("hyper", &[APP]),

@@ -92,6 +92,8 @@ pub enum KeyUse {
     Link,
     /// Codes of refresh tokens.
     Refresh,
+    /// The seed of the key that signs checkpoints of the log.
+    Checkpoint,
     /// Sealing for storage.
     Seal(SealPurpose),
 }
@@ -105,6 +107,7 @@ impl KeyUse {
             Self::Pepper => "plinth/v1/pepper",
             Self::Link => "plinth/v1/link",
             Self::Refresh => "plinth/v1/refresh",
+            Self::Checkpoint => "plinth/v1/checkpoint",
             Self::Seal(SealPurpose::SigningKey) => "plinth/v1/seal/signing-key",
             Self::Seal(SealPurpose::MailToken) => "plinth/v1/seal/mail-token",
         }
@@ -153,12 +156,13 @@ mod tests {
 
     use super::*;
 
-    const USES: [KeyUse; 7] = [
+    const USES: [KeyUse; 8] = [
         KeyUse::Fingerprint,
         KeyUse::Blind,
         KeyUse::Pepper,
         KeyUse::Link,
         KeyUse::Refresh,
+        KeyUse::Checkpoint,
         KeyUse::Seal(SealPurpose::SigningKey),
         KeyUse::Seal(SealPurpose::MailToken),
     ];

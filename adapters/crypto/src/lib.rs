@@ -1,5 +1,6 @@
 //! Everything that stands on the master key: its sub-keys, sealing, tokens, links and password hashing.
 
+mod checkpoint;
 mod claims;
 mod hasher;
 mod keyring;
@@ -11,6 +12,7 @@ mod refresh;
 mod sealer;
 mod verified;
 
+pub use checkpoint::PasetoCheckpointSigner;
 pub use hasher::{BcryptPasswordHasher, HasherConfig};
 pub use keyring::PasetoKeyring;
 pub use keys::{KeyUse, Keys, MasterKey, MasterKeyError, SubKey};

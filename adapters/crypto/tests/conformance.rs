@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use adapter_crypto::{
     BcryptPasswordHasher, HasherConfig, HmacLinkSigner, HmacRefreshTokenCodec, Keys, MasterKey, MasterSealer,
-    PasetoKeyring,
+    PasetoCheckpointSigner, PasetoKeyring,
 };
 use domain::time::Timestamp;
 use ports::conformance::token_keyring::{AUDIENCE, ISSUER};
@@ -63,6 +63,11 @@ async fn signers() -> Option<((HmacLinkSigner, HmacLinkSigner), ())> {
     Some(((HmacLinkSigner::new(&keys(1)), HmacLinkSigner::new(&keys(2))), ()))
 }
 
+async fn checkpoint_signers() -> Option<((PasetoCheckpointSigner, PasetoCheckpointSigner), ())> {
+    let signer = |byte| PasetoCheckpointSigner::new(&keys(byte)).expect("a signer");
+    Some(((signer(1), signer(2)), ()))
+}
+
 async fn tokens() -> Option<(PasetoKeyring, ())> {
     Some((PasetoKeyring::new(Arc::new(master_sealer(1)), ISSUER, AUDIENCE), ()))
 }
@@ -92,6 +97,10 @@ mod refresh_token_codec {
 
 mod link_signer {
     ports::link_signer_conformance!(super::signers());
+}
+
+mod checkpoint_signer {
+    ports::checkpoint_signer_conformance!(super::checkpoint_signers());
 }
 
 mod token_keyring {

@@ -3,6 +3,8 @@
 //! One SQL text serves both engines wherever they agree (both take `$1`); where they differ the difference stands beside
 //! the statement. A mutating method is one transaction: the row, then its effects, in [`effects`].
 
+mod audit;
+mod audit_search;
 mod by_id;
 mod connect;
 mod cursors;
@@ -19,6 +21,7 @@ mod idempotency;
 mod installation;
 mod keys;
 mod log;
+mod log_keeper;
 mod mails;
 mod one_time_tokens;
 mod probe;
@@ -32,6 +35,7 @@ mod usage;
 mod users;
 mod wakeups;
 
+pub use audit::SqlAuditTrail;
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
 pub use cursors::SqlCursorStore;
 pub use dead_letters::SqlDeadLetterStore;
@@ -42,6 +46,7 @@ pub use idempotency::SqlIdempotencyStore;
 pub use installation::SqlInstallationRepository;
 pub use keys::SqlSigningKeyRepository;
 pub use log::SqlEventLog;
+pub use log_keeper::SqlLogKeeper;
 pub use mails::SqlMailQueue;
 pub use one_time_tokens::SqlOneTimeTokenRepository;
 pub use probe::SqlProbe;

@@ -94,14 +94,14 @@ impl SqlEventLog {
                 );
                 let cursors = "SELECT * FROM unnest($2::smallint[], $3::bigint[]) AS u(shard, position)".to_owned();
                 let next = "CROSS JOIN LATERAL (SELECT n.shard, n.position, n.hash, n.event_id FROM event_log n \
-                    WHERE n.shard = c.shard AND n.position > c.position ORDER BY n.position LIMIT $1) l";
+                    WHERE n.shard = c.shard AND n.position > c.base ORDER BY n.position LIMIT $1) l";
                 (cursors, next, vec![limit.into(), shards, after])
             }
             Dialect::Sqlite => {
                 let cursors = format!("VALUES {}", placeholders(2, positions.len(), 2));
-                // Positions have no gaps, so that the end of the range is as good as a limit.
-                let next = "CROSS JOIN event_log l ON l.shard = c.shard AND l.position > c.position \
-                    AND l.position <= c.position + $1";
+                // After the beginning positions have no gaps, so that the end of the range is as good as a limit.
+                let next = "CROSS JOIN event_log l ON l.shard = c.shard AND l.position > c.base \
+                    AND l.position <= c.base + $1";
                 let pairs = positions
                     .into_iter()
                     .flat_map(|(shard, position)| [shard.into(), position.into()]);
@@ -109,8 +109,11 @@ impl SqlEventLog {
             }
         };
         let sql = format!(
-            "WITH c(shard, position) AS ({cursors}), l AS (SELECT l.shard, l.position, l.hash, l.event_id, \
-             l.position - c.position AS ahead FROM c {next} ORDER BY ahead, l.shard LIMIT $1) \
+            "WITH given(shard, position) AS ({cursors}), c(shard, base) AS (SELECT g.shard, \
+             CASE WHEN f.position > g.position THEN f.position ELSE g.position END \
+             FROM given g JOIN log_floors f ON f.shard = g.shard), \
+             l AS (SELECT l.shard, l.position, l.hash, l.event_id, \
+             l.position - c.base AS ahead FROM c {next} ORDER BY ahead, l.shard LIMIT $1) \
              SELECT l.shard, l.position, l.hash, {EVENT_COLUMNS} FROM l JOIN events e ON e.id = l.event_id \
              ORDER BY l.ahead, l.shard"
         );
@@ -137,6 +140,11 @@ impl EventLog for SqlEventLog {
         cursors_from(&fetch_all(self.db.read(), "log.heads", sql, vec![]).await?)
     }
 
+    async fn floors(&self) -> Result<Vec<Cursor>, BackendError> {
+        let sql = "SELECT shard, position FROM log_floors";
+        cursors_from(&fetch_all(self.db.read(), "log.floors", sql, vec![]).await?)
+    }
+
     async fn stats(&self) -> Result<LogStats, BackendError> {
         let operation = "log.stats";
         let sql = "SELECT (SELECT count(*) FROM event_pending) AS waiting, \
@@ -146,8 +154,9 @@ impl EventLog for SqlEventLog {
             Some(row) => (row.count("waiting")?, row.count("head")?),
             None => (0, 0),
         };
-        let sql = "SELECT c.group_name, CAST(sum(s.position - c.position) AS bigint) AS lag \
-            FROM cursors c JOIN log_shards s ON s.shard = c.shard GROUP BY c.group_name";
+        let sql = "SELECT c.group_name, CAST(sum(s.position - CASE WHEN f.position > c.position THEN f.position \
+            ELSE c.position END) AS bigint) AS lag \
+            FROM cursors c JOIN log_shards s ON s.shard = c.shard JOIN log_floors f ON f.shard = c.shard GROUP BY c.group_name";
         let rows = fetch_all(self.db.read(), operation, sql, vec![]).await?;
         let lag = |row: &Row| Ok((row.get("group_name")?, row.count("lag")?));
         let mut lags: Vec<(String, u64)> = rows.iter().map(lag).collect::<Result<_, BackendError>>()?;

@@ -83,6 +83,13 @@ impl Row {
             .map_err(|error| backend(self.operation, error))
     }
 
+    /// The column of that number: for reads of so many rows that looking up names would be felt.
+    pub(crate) fn at<T: TryGetable>(&self, index: usize) -> Result<T, BackendError> {
+        self.inner
+            .try_get_by_index(index)
+            .map_err(|error| backend(self.operation, error))
+    }
+
     /// A time.
     pub(crate) fn time(&self, column: &str) -> Result<Timestamp, BackendError> {
         self.get(column).map(Timestamp::from_micros)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::email::EmailAddress;
 
+use super::audit::AuditCommand;
 pub use events::{DeadCommand, DeadFilter, End, EventsCommand, ReplayArgs};
 
 /// How a command ended, for scripts.
@@ -107,6 +108,9 @@ pub enum Command {
     /// Keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The audit trail: proof, checkpoints, search; works on the database, with or without a running server
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod args;
+pub mod audit;
 pub mod banner;
 pub mod config;
 mod doctor;

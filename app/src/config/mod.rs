@@ -9,6 +9,7 @@ mod key;
 mod kind;
 pub mod reference;
 mod resolve;
+mod retention;
 mod rule;
 mod secret;
 mod source;
@@ -240,6 +241,12 @@ pub struct EventsConfig {
     pub streams_per_user: usize,
     /// How often a silent stream says that it lives.
     pub stream_heartbeat: Duration,
+    /// How often the heads of the log are signed while they move.
+    pub checkpoint_interval: Duration,
+    /// The age at which events leave the log; none keeps them for ever.
+    pub retention: Option<Duration>,
+    /// The age at which events lose their payload; none leaves it to them.
+    pub payload_retention: Option<Duration>,
 }
 
 /// Section `kafka`.

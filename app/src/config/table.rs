@@ -224,6 +224,9 @@ const OWN: &[Key] = &[
         "30s",
         "How often a silent stream says that it lives.",
     ),
+    super::retention::CHECKPOINT_INTERVAL,
+    super::retention::RETENTION,
+    super::retention::PAYLOAD_RETENTION,
     Key::new(
         "mail.from_address",
         Kind::Text("one e-mail address", rule::email),

@@ -172,7 +172,8 @@ impl EventsApi {
     ///
     /// In the order of the log, from the beginning or after a cursor. To follow what happens, ask again and again with
     /// the `next_cursor` of the last answer and a `wait`: an empty page keeps the cursor, so nothing is missed or
-    /// repeated.
+    /// repeated. Events may be removed when they are old, as the operator configures: a page whose cursor lies before
+    /// what is left says so by `gap`.
     #[oai(
         path = "/v1/events",
         method = "get",
@@ -207,7 +208,12 @@ impl EventsApi {
             .events
             .poll(part, wait, &standing, self.shutdown.draining_owned())
             .await?;
-        let next = found.last().map(|logged| logged.position).or(position);
+        // Looked at afterwards: what was removed before the history was read is known by now.
+        let gap = match position {
+            Some(after) => self.events.gap(part.user_id, after).await?,
+            None => None,
+        };
+        let next = found.last().map(|logged| logged.position).or(gap).or(position);
         let items = found
             .iter()
             .map(|logged| EventBody::new(logged, self.events.source()))
@@ -215,6 +221,7 @@ impl EventsApi {
         Ok(Json(EventPageBody {
             items,
             next_cursor: next.map(|position| position.to_string()),
+            gap: gap.is_some(),
         }))
     }
 
@@ -222,7 +229,9 @@ impl EventsApi {
     ///
     /// Server-sent events (`text/event-stream`). Each has the cursor as `id`, its type as `event`, and as `data` the
     /// event as `GET /v1/events` shows it, in one line. The stream begins with what happens from now on, or after the
-    /// cursor in `Last-Event-ID` or `after`; nothing is left out or repeated. A silent stream sends a comment every
+    /// cursor in `Last-Event-ID` or `after`; nothing is left out or repeated. When events after that cursor were removed
+    /// because of their age, the event `gap` comes first, whose data is `{"after": "..."}`: the cursor from which the
+    /// stream goes on. A silent stream sends a comment every
     /// 15 seconds. It ends with the event `end`, whose data is `{"reason": "..."}`: the code that a request with the
     /// same token would be answered with (`token_expired`, `token_outdated`: refresh and go on; `session_ended`,
     /// `account_disabled`: stop), or `draining` or `dependency_unavailable`: go on at once.

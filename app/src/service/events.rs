@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::event::{Event, EventType, LoggedEvent, is_subject};
+use domain::event::{Event, EventType, LoggedEvent, Shard, is_subject};
 use domain::id::{EventId, UserId};
 use domain::limit::RateRule;
 use domain::tier::{TierName, Tiers};
@@ -236,6 +236,17 @@ impl Events {
         self.p.store.history(part.user_id, part.after, part.limit).await
     }
 
+    /// Where the user's history goes on when what came directly after that position was removed because of its age; none when nothing was.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn gap(&self, user: UserId, after: u64) -> Result<Option<u64>, BackendError> {
+        let shard = Shard::of(user);
+        let floors = self.p.log.floors().await?;
+        let floor = floors.into_iter().find(|floor| floor.shard == shard);
+        Ok(floor.map(|floor| floor.position).filter(|floor| after < *floor))
+    }
+
     /// A part of the user's history; while there is nothing in it waits for something, `wait` at most. Gives an empty part when the token stands no more or the process drains.
     ///
     /// # Errors
@@ -290,12 +301,17 @@ impl Events {
     ) -> Result<LiveEvents, OpenStreamError> {
         let place = self.places.take(user).ok_or(OpenStreamError::TooMany)?;
         let (store, subscriber) = (Arc::clone(&self.p.store), Arc::clone(&self.p.subscriber));
-        let follower = match start {
-            Start::Now => Follower::from_now(store, subscriber, &*self.p.log, user).await?,
-            Start::After(position) => Follower::resuming(store, subscriber, user, position),
+        let (follower, gap) = match start {
+            Start::Now => (Follower::from_now(store, subscriber, &*self.p.log, user).await?, false),
+            Start::After(position) => {
+                let left = self.gap(user, position).await?;
+                let begin = left.unwrap_or(position);
+                (Follower::resuming(store, subscriber, user, begin), left.is_some())
+            }
         };
         Ok(LiveEvents::new(
             follower,
+            gap,
             standing,
             Box::pin(draining),
             self.p.heartbeat,

@@ -2,6 +2,7 @@
 
 pub mod file_sweeper;
 pub mod handlers;
+pub mod log_keeper;
 pub mod mail_sender;
 pub mod pruner;
 pub mod relay;

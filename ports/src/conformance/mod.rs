@@ -1,6 +1,8 @@
 //! The scenarios that every adapter must pass: one module per port, each with one list inside a macro.
 
+pub mod audit_trail;
 pub mod blob_store;
+pub mod checkpoint_signer;
 pub mod clock;
 pub mod cursor_store;
 pub mod dead_letters;
@@ -15,6 +17,7 @@ pub mod ids;
 pub mod installation;
 pub mod keys;
 pub mod link_signer;
+pub mod log_keeper;
 pub mod log_sequencer;
 pub mod mail_queue;
 pub mod mailer;

@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod audit;
 mod edge;
 mod events;
 mod files;
@@ -26,7 +27,9 @@ use std::time::Duration;
 use report::Report;
 
 /// What is measured, in the order in which it is.
-const SECTIONS: [&str; 7] = ["edge", "accounts", "events", "kafka", "logins", "files", "starts"];
+const SECTIONS: [&str; 8] = [
+    "edge", "accounts", "events", "kafka", "audit", "logins", "files", "starts",
+];
 
 /// How a run is made.
 struct Plan {
@@ -86,6 +89,7 @@ async fn measure(plan: &Plan) {
             "accounts" => accounts::measure(plan, &mut report).await,
             "events" => events::measure(plan, &mut report).await,
             "kafka" => kafka::measure(plan, &mut report).await,
+            "audit" => audit::measure(plan, &mut report).await,
             "logins" => logins::measure(plan, &mut report).await,
             "files" => files::measure(plan, &mut report).await,
             _ => starts::measure(plan, &mut report).await,

@@ -1,5 +1,6 @@
 //! End-to-end flows against the built binary, each on SQLite and on PostgreSQL.
 
+mod audit;
 mod bad_requests;
 mod bad_uploads;
 mod clients;

@@ -173,7 +173,10 @@ fn answered_content(name: &str) -> Option<Value> {
             "datacontenttype": "application/json", "userid": USER, "actorid": USER,
             "requestid": "019a8f42-0a9a-7d84-b3c1-5e90f7a2d648", "sequence": "00000000000000000042",
             "data": { "order": 7, "items": ["tea", "cup"] },
-        }], "next_cursor": "42" }),
+        }], "next_cursor": "42", "gap": false }),
+        "AuditPageBody" => json!({ "items": [{
+            "shard": 7, "position": 42, "hash": SHA256, "event": body_example("EventPageBody")?["items"][0],
+        }], "next_cursor": "t1763803800250000.019a8f420a9b7c3695f0d18e72b3a604" }),
         "MailPageBody" => json!({ "items": [{
             "id": MAIL, "template": "verify_email", "to": EMAIL, "state": "sent", "attempts": 1, "next_attempt_at": null,
             "last_reply": "250 2.0.0 Ok: queued", "created_at": AT, "sent_at": AT,

@@ -53,6 +53,7 @@ fn frame(signal: &Signal, source: &str) -> String {
     match signal {
         // An id without data is no event to the client, and is what it sends when it connects again.
         Signal::Begin(position) => format!("retry: {RETRY_MILLIS}\nid: {position}\n\n"),
+        Signal::Gap(position) => format!("id: {position}\nevent: gap\ndata: {{\"after\":\"{position}\"}}\n\n"),
         Signal::Events(events) => {
             let mut text = String::new();
             for logged in events {
@@ -79,6 +80,10 @@ mod tests {
     #[test]
     fn every_signal_is_one_frame_or_one_for_each_event() {
         assert_eq!(frame(&Signal::Begin(7), "s"), "retry: 2000\nid: 7\n\n");
+        assert_eq!(
+            frame(&Signal::Gap(9), "s"),
+            "id: 9\nevent: gap\ndata: {\"after\":\"9\"}\n\n"
+        );
         assert_eq!(frame(&Signal::Heartbeat, "s"), ":\n\n");
         let end = Signal::End(StreamEnd::Refused(GateError::Expired));
         assert_eq!(frame(&end, "s"), "event: end\ndata: {\"reason\":\"token_expired\"}\n\n");

@@ -102,6 +102,9 @@ impl Setup {
         let (mut log, mut subscriber) = (MockEventLog::new(), MockEventSubscriber::new());
         log.expect_heads()
             .returning(|| Ok(Shard::all().map(|shard| Cursor { shard, position: 41 }).collect()));
+        // What is before the third event is gone.
+        log.expect_floors()
+            .returning(|| Ok(Shard::all().map(|shard| Cursor { shard, position: 2 }).collect()));
         subscriber
             .expect_subscribe()
             .returning(|_| Box::pin(futures_util::stream::pending()));
@@ -293,6 +296,20 @@ async fn a_page_goes_on_where_the_last_ended_and_an_empty_one_keeps_the_cursor()
     assert_eq!(page["items"][0]["source"], "urn:plinth:x");
     let (_, _, page) = answer(&api, get("/v1/events?limit=2&after=30&wait=0")).await.unwrap();
     assert_eq!((&page["items"], &page["next_cursor"]), (&json!([]), &json!("30")));
+    assert_eq!(page["gap"], false);
+}
+
+#[tokio::test]
+async fn a_cursor_before_what_is_left_is_told_of_the_gap_once() {
+    let mut setup = Setup::new();
+    setup.store.expect_history().returning(|_, _, _| Ok(Vec::new()));
+    let api = setup.api().await;
+    let (_, _, page) = answer(&api, get("/v1/events?after=1&wait=0")).await.unwrap();
+    assert_eq!((&page["gap"], &page["next_cursor"]), (&json!(true), &json!("2")));
+    let (_, _, page) = answer(&api, get("/v1/events?after=2&wait=0")).await.unwrap();
+    assert_eq!((&page["gap"], &page["next_cursor"]), (&json!(false), &json!("2")));
+    let (_, _, page) = answer(&api, get("/v1/events")).await.unwrap();
+    assert_eq!(page["gap"], false, "who asks for what there is misses nothing");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use crate::service::places::Place;
 pub enum Signal {
     /// First of all: events come after this position.
     Begin(u64),
+    /// Then, if so: events between the position that was asked for and this one were removed because of their age.
+    Gap(u64),
     /// Events in the order of their positions, none twice.
     Events(Vec<Arc<LoggedEvent>>),
     /// Nothing happened for a while, and the stream lives.
@@ -60,6 +62,7 @@ type Followed = Pin<Box<dyn Stream<Item = Result<Vec<Arc<LoggedEvent>>, BackendE
 /// The live events of a user.
 pub struct LiveEvents {
     begin: Option<u64>,
+    gap: Option<u64>,
     events: Followed,
     standing: Standing,
     draining: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -81,6 +84,7 @@ impl std::fmt::Debug for LiveEvents {
 impl LiveEvents {
     pub(super) fn new(
         follower: Follower,
+        gap: bool,
         standing: Standing,
         draining: Pin<Box<dyn Future<Output = ()> + Send>>,
         period: Duration,
@@ -88,6 +92,7 @@ impl LiveEvents {
     ) -> Self {
         Self {
             begin: Some(follower.position()),
+            gap: gap.then(|| follower.position()),
             events: Box::pin(follower.into_stream()),
             standing,
             draining,
@@ -106,6 +111,9 @@ impl LiveEvents {
         }
         if let Some(position) = self.begin.take() {
             return Some(Signal::Begin(position));
+        }
+        if let Some(position) = self.gap.take() {
+            return Some(Signal::Gap(position));
         }
         let signal = self.wait().await;
         self.ended = matches!(signal, Signal::End(_));

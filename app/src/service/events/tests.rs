@@ -115,6 +115,8 @@ fn parts(kit: &Kit, store: Arc<dyn EventStore>, subscriber: Arc<dyn EventSubscri
     let mut log = MockEventLog::new();
     log.expect_heads()
         .returning(|| Ok(Shard::all().map(|shard| Cursor { shard, position: 5 }).collect()));
+    log.expect_floors()
+        .returning(|| Ok(Shard::all().map(|shard| Cursor { shard, position: 0 }).collect()));
     EventsParts {
         toolkit: kit.toolkit.clone(),
         store,
@@ -169,6 +171,35 @@ async fn a_resumed_stream_reads_the_log_and_goes_on_live_without_overlap() {
         .unwrap();
     assert!(matches!(live.next().await, Some(Signal::Begin(3))));
     assert_eq!(positions(&mut live, 125).await, (4..=125).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stream_from_before_what_is_left_says_so_first() {
+    let world = World::with([Script {
+        log: 12,
+        live: vec![],
+        ends: false,
+    }]);
+    let kit = kit();
+    let mut parts = parts(&kit, Arc::clone(&world) as _, Arc::clone(&world) as _);
+    let mut log = MockEventLog::new();
+    let floor = |shard: Shard| Cursor {
+        shard,
+        position: if shard == Shard::of(user_in(1)) { 9 } else { 99 },
+    };
+    log.expect_floors()
+        .returning(move || Ok(Shard::all().map(floor).collect()));
+    parts.log = Arc::new(log);
+    let events = Events::new(parts);
+    let mut live = events
+        .stream(user_in(1), Start::After(3), good(), never())
+        .await
+        .unwrap();
+    assert!(matches!(live.next().await, Some(Signal::Begin(9))));
+    assert!(matches!(live.next().await, Some(Signal::Gap(9))));
+    assert_eq!(positions(&mut live, 12).await, [10, 11, 12]);
+    assert_eq!(events.gap(user_in(1), 8).await.unwrap(), Some(9));
+    assert_eq!(events.gap(user_in(1), 9).await.unwrap(), None);
 }
 
 #[tokio::test]
