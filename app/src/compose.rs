@@ -17,8 +17,8 @@ pub use adapter_sql::Obstacle;
 use adapter_sql::{
     ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
     SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
-    SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository,
+    SqlRegistrationRepository, SqlRevocationFeed, SqlSchemaRepository, SqlSessionRepository, SqlSignInLedger,
+    SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -30,8 +30,8 @@ use ports::{
     BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
     EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
     MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
-    RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
+    RegistrationRepository, RevocationFeed, SchemaRepository, Sealer, SessionRepository, SignInLedger,
+    SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
 };
 
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
@@ -151,6 +151,8 @@ pub struct Ports {
     pub mails: Arc<dyn MailQueue>,
     /// File rows.
     pub files: Arc<dyn FileRepository>,
+    /// Schemas of clients' events.
+    pub schemas: Arc<dyn SchemaRepository>,
     /// Usage.
     pub usage: Arc<dyn UsageRepository>,
     /// The database.
@@ -343,6 +345,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         sequencer: Arc::new(SqlLogSequencer::new(&db)),
         log: Arc::new(SqlEventLog::new(&db)),
         cursors: Arc::new(SqlCursorStore::new(&db)),
+        schemas: Arc::new(SqlSchemaRepository::new(&db)),
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),

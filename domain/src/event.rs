@@ -134,11 +134,15 @@ pub enum OwnEvent {
     KeyActivated,
     /// Somebody had the installation examined.
     PlinthChecked,
+    /// An administrator registered a schema of clients' events.
+    SchemaRegistered,
+    /// An administrator changed how further versions of a schema are judged.
+    CompatibilityChanged,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -156,6 +160,8 @@ impl OwnEvent {
         Self::KeyCreated,
         Self::KeyActivated,
         Self::PlinthChecked,
+        Self::SchemaRegistered,
+        Self::CompatibilityChanged,
     ];
 
     /// The type on the wire.
@@ -178,7 +184,19 @@ impl OwnEvent {
             Self::KeyCreated => "key.created",
             Self::KeyActivated => "key.activated",
             Self::PlinthChecked => "plinth.checked",
+            Self::SchemaRegistered => "event.schema_registered",
+            Self::CompatibilityChanged => "event.compatibility_changed",
         }
+    }
+
+    /// The one of that type, if it is one of ours.
+    pub fn of(event_type: &EventType) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.as_str() == event_type.as_str())
+    }
+
+    /// The version of the schema that its data is written with now: a file `openapi/events/TYPE/VERSION.json`.
+    pub const fn schema_version(self) -> u32 {
+        1
     }
 
     /// The type as a checked value.
@@ -245,6 +263,8 @@ pub struct Event {
     pub request_id: Option<RequestId>,
     /// Whether the publisher chose the id: then a second write of the same content is the same event.
     pub client_id: bool,
+    /// The version of the type's schema that the payload was valid with when it was written; none where the type had no schema.
+    pub schema_version: Option<u32>,
 }
 
 /// What an event is made of; [`Event::new`] adds the digest.
@@ -291,7 +311,15 @@ impl Event {
             impersonator: new.impersonator,
             request_id: new.request_id,
             client_id: new.client_id,
+            schema_version: None,
         }
+    }
+
+    /// The same, its payload valid with this version of the type's schema.
+    #[must_use]
+    pub const fn of_schema(mut self, version: u32) -> Self {
+        self.schema_version = Some(version);
+        self
     }
 
     /// Whether a second event of the same id says the same.
@@ -345,7 +373,22 @@ pub fn chain_hash(previous: &[u8; 32], shard: Shard, position: u64, event: &Even
             .map(|id| id.as_bytes().as_slice()),
     );
     hash.update(event.digest);
+    // All before it is framed, so that it can be told from nothing: events without a schema hash as ever.
+    if let Some(version) = event.schema_version {
+        hash.update(version.to_be_bytes());
+    }
     hash.finalize().into()
+}
+
+/// The name of a version of a type's schema, for `dataschema` (`CloudEvents` 1.0, section 3.1): those of Plinth's own
+/// types are the same everywhere, those of clients' types belong to the installation.
+pub fn schema_name(source: &str, event_type: &EventType, version: u32) -> String {
+    let place = if OwnEvent::of(event_type).is_some() {
+        "urn:plinth"
+    } else {
+        source
+    };
+    format!("{place}:schema:{event_type}:{version}")
 }
 
 fn framed(hash: &mut Sha256, part: Option<&[u8]>) {
@@ -395,6 +438,12 @@ impl LoggedEvent {
             let optional = [
                 // An empty one is not allowed on the wire (section 2.2).
                 ("subject", event.subject.clone().filter(|subject| !subject.is_empty())),
+                (
+                    "dataschema",
+                    event
+                        .schema_version
+                        .map(|version| schema_name(source, &event.event_type, version)),
+                ),
                 ("impersonatorid", event.impersonator.map(|id| id.to_string())),
                 ("requestid", event.request_id.map(|id| id.to_string())),
             ];

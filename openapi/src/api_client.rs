@@ -6,6 +6,7 @@
 mod account;
 mod content;
 mod error;
+mod event_types;
 mod file;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ mod accounts;
 mod api_client;
 #[cfg(feature = "client")]
 mod client;
+mod event_schemas;
+mod event_types;
 mod events;
 mod files;
 mod histogram;
@@ -22,6 +24,8 @@ pub use accounts::*;
 pub use api_client::*;
 #[cfg(feature = "client")]
 pub use client::*;
+pub use event_schemas::*;
+pub use event_types::*;
 pub use events::*;
 pub use files::*;
 pub use histogram::*;

@@ -188,6 +188,7 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             client_prefix: values.get("events.client_prefix")?,
             streams_per_user: values.get("events.streams_per_user")?,
             stream_heartbeat: values.get("events.stream_heartbeat")?,
+            require_schema: values.get("events.require_schema")?,
         },
         mail: read_mail(values)?,
         log: LogConfig {

@@ -238,6 +238,8 @@ pub struct EventsConfig {
     pub streams_per_user: usize,
     /// How often a silent stream says that it lives.
     pub stream_heartbeat: Duration,
+    /// Whether clients publish events of types with a schema alone.
+    pub require_schema: bool,
 }
 
 /// Section `mail`.

@@ -451,6 +451,13 @@ pub(super) static KEYS: &[Key] = &[
         "How often a silent stream says that it lives.",
     ),
     Key::new(
+        "events.require_schema",
+        Kind::Bool,
+        Is("false"),
+        "true",
+        "Whether clients publish only events of types that a schema was registered for.",
+    ),
+    Key::new(
         "mail.from_address",
         Kind::Text("one e-mail address", rule::email),
         Is("plinth@plinth.localhost"),

@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, event_types, events, files, keys, mail, me, sessions};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -26,18 +26,20 @@ pub type Apis = (
     me::MeApi,
     files::FilesApi,
     events::EventsApi,
+    event_types::EventTypesApi,
     mail::MailApi,
     admin::AdminApi,
     keys::KeysApi,
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 8] = [
+const ERRORS: [&[(&str, &[&str])]; 9] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
     files::ERRORS,
     events::ERRORS,
+    event_types::ERRORS,
     mail::ERRORS,
     admin::ERRORS,
     keys::ERRORS,

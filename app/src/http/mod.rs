@@ -5,6 +5,7 @@ pub mod admin;
 pub mod auth;
 pub mod convert;
 pub mod document;
+pub mod event_types;
 pub mod events;
 pub mod files;
 pub mod idempotency;
