@@ -1,10 +1,16 @@
 //! The commands and their flags.
 
+mod events;
+mod schema;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::email::EmailAddress;
+
+pub use events::EventsCommand;
+pub use schema::SchemaCommand;
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +112,7 @@ pub enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print the API's OpenAPI document
+    /// Print the API's OpenAPI document, or the AsyncAPI document of what is sent
     Openapi(OpenapiArgs),
     /// Ask a running server whether it is ready; for container images without a shell
     Healthcheck(HealthcheckArgs),
@@ -114,6 +120,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Watch a running server: pool, log, groups, mail, with history and warnings
     Top(TopArgs),
+    /// The event log, and schemas of events
+    #[command(subcommand)]
+    Events(EventsCommand),
 }
 
 /// Flags of `serve`.
@@ -239,6 +248,9 @@ pub enum ConfigCommand {
 /// Flags of `openapi`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct OpenapiArgs {
+    /// Print the AsyncAPI document: the Kafka topic and the live stream with all messages
+    #[arg(long)]
+    pub asyncapi: bool,
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,

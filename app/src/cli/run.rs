@@ -2,9 +2,9 @@
 
 use clap::Parser;
 
-use super::args::{Cli, Command, ExitCode, Global};
+use super::args::{Cli, Command, EventsCommand, ExitCode, Global};
 use super::output::Output;
-use super::{admin, config, doctor, health, keys, migrate, openapi, top, user};
+use super::{admin, config, doctor, health, keys, migrate, openapi, schema, top, user};
 use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, Environment, PublicUrl};
 use crate::service::admin::AdminError;
@@ -33,6 +33,7 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
     match cli.command {
         Command::Config(command) => return config::run(command, &global, environment, output),
         Command::Openapi(args) => return openapi::run(&args, output),
+        Command::Events(EventsCommand::Schema(command)) => return schema::run(&command, output),
         _ => {}
     }
     let config = match load(&global, environment) {
@@ -92,7 +93,9 @@ async fn execute(
         Command::Keys(command) => keys::run(command, config, output).await,
         Command::Healthcheck(args) => health::run(&args, config, output).await,
         // Answered before logging began.
-        Command::Config(_) | Command::Openapi(_) | Command::Top(_) | Command::Doctor(_) => Ok(ExitCode::Usage),
+        Command::Config(_) | Command::Openapi(_) | Command::Top(_) | Command::Doctor(_) | Command::Events(_) => {
+            Ok(ExitCode::Usage)
+        }
     }
 }
 
