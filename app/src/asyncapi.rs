@@ -44,11 +44,11 @@ fn made() -> Value {
         .iter()
         .map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") })))
         .collect();
-    let operation = |channel: &str, summary: &str| {
+    let operation = |channel: &str, summary: &str, description: &str| {
         let message = |name: &String| json!({ "$ref": format!("#/channels/{channel}/messages/{name}") });
         json!({
             "action": "send", "channel": { "$ref": format!("#/channels/{channel}") }, "summary": summary,
-            "messages": names.iter().map(message).collect::<Vec<_>>(),
+            "description": description, "messages": names.iter().map(message).collect::<Vec<_>>(),
         })
     };
     let mut components: Map<String, Value> = OWN_SCHEMAS.iter().map(|own| (name(own), message(own))).collect();
@@ -86,8 +86,14 @@ fn made() -> Value {
             },
         },
         "operations": {
-            "publishToTopic": operation("topic", "Every event is sent to the topic once it has its place in the log."),
-            "sendToStream": operation("stream", "A user's events are sent to the streams of that user."),
+            "publishToTopic": operation(
+                "topic", "Send events to the topic",
+                "Every event, once it has its place in the log and at least once, with `acks=all` and idempotence.",
+            ),
+            "sendToStream": operation(
+                "stream", "Send events to live streams",
+                "Each event of a user to the streams of that user, from now on or after the cursor that a stream begins with.",
+            ),
         },
         "components": { "messages": components, "schemas": schemas },
     })

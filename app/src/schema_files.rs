@@ -148,8 +148,9 @@ fn read_folder(report: &mut Report, folder: &Path) -> io::Result<Types> {
             continue;
         }
         let event_type = name.strip_suffix(".json").unwrap_or(&name);
-        if event_type.parse::<EventType>().is_err() {
-            report.find(&name, "#", "name", "is not called like a type of events");
+        let called = path.is_dir() || event_type != name;
+        if !called || event_type.parse::<EventType>().is_err() {
+            report.find(&name, "#", "name", "is not called TYPE or TYPE.json");
             continue;
         }
         let mut kept = Vec::new();
@@ -344,6 +345,7 @@ mod tests {
                 at("app.b/1.json", "keyword"),
                 at("app.c/01.json", "name"),
                 at("app.d/1.json", "pattern"),
+                at("notes.txt", "name"),
             ]
         );
     }

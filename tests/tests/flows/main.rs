@@ -6,6 +6,7 @@ mod clients;
 mod dashboard;
 mod doctor;
 mod enumeration;
+mod event_schemas;
 mod figures;
 mod flow_files;
 mod flow_main;
