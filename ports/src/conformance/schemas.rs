@@ -63,10 +63,19 @@ fn schema(name: &str, version: u32) -> RegisteredSchema {
 }
 
 async fn insert(subject: &SchemaStores, schema: &RegisteredSchema) {
-    let inserted = subject
-        .schemas
-        .insert(schema, Compatibility::Backward, &Effects::none());
-    inserted.await.expect("inserted");
+    insert_with(subject, schema, &Effects::none()).await;
+}
+
+async fn insert_with(subject: &SchemaStores, schema: &RegisteredSchema, effects: &Effects) {
+    let rule = Compatibility::Backward;
+    subject.schemas.insert(schema, rule, effects).await.expect("inserted");
+}
+
+/// Changes the rule for orders.
+async fn set(subject: &SchemaStores, compatibility: Compatibility, effects: &Effects) -> bool {
+    let orders = kind(ORDERS);
+    let changed = subject.schemas.set_compatibility(&orders, compatibility, effects).await;
+    changed.expect("an answer")
 }
 
 async fn stored(subject: &SchemaStores) -> Vec<RegisteredSchema> {
@@ -113,8 +122,7 @@ pub async fn every_change_raises_the_revision_and_is_told_after_it(subject: &Sch
     assert!(second.revision > first);
     assert_eq!(second.schemas, [schema(ORDERS, 2)], "what was told is not told again");
     let full = Compatibility::Full;
-    let changed = subject.schemas.set_compatibility(&kind(ORDERS), full, &Effects::none());
-    assert!(changed.await.expect("an answer"));
+    assert!(set(subject, full, &Effects::none()).await);
     let third = subject.schemas.changes(second.revision).await.expect("the changes");
     assert!(third.revision > second.revision);
     assert_eq!((third.types, third.schemas), (vec![rule(ORDERS, full)], vec![]));
@@ -142,8 +150,7 @@ pub async fn a_version_out_of_turn_is_refused_and_nothing_written(subject: &Sche
 pub async fn a_version_judged_by_another_rule_is_refused(subject: &SchemaStores) {
     insert(subject, &schema(ORDERS, 1)).await;
     let full = Compatibility::Full;
-    let changed = subject.schemas.set_compatibility(&kind(ORDERS), full, &Effects::none());
-    assert!(changed.await.expect("an answer"));
+    assert!(set(subject, full, &Effects::none()).await);
     let second = schema(ORDERS, 2);
     let insert = |rule| {
         let (schemas, second) = (Arc::clone(&subject.schemas), second.clone());
@@ -186,26 +193,17 @@ pub async fn of_many_at_once_one_is_stored(subject: &SchemaStores) {
 /// Events and all.
 pub async fn the_effects_of_a_version_are_written_with_it(subject: &SchemaStores) {
     let effects = witnesses(UserId::SYSTEM);
-    let inserted = subject
-        .schemas
-        .insert(&schema(ORDERS, 1), Compatibility::Backward, &effects);
-    inserted.await.expect("inserted");
+    insert_with(subject, &schema(ORDERS, 1), &effects).await;
     assert_eq!(subject.stores.seen(UserId::SYSTEM, &effects).await, ALL_SEEN);
     let effects = witnesses(UserId::SYSTEM);
-    let changed = subject
-        .schemas
-        .set_compatibility(&kind(ORDERS), Compatibility::None, &effects);
-    assert!(changed.await.expect("an answer"));
+    assert!(set(subject, Compatibility::None, &effects).await);
     assert_eq!(subject.stores.seen(UserId::SYSTEM, &effects).await, ALL_SEEN);
 }
 
 /// It gives false, and nothing changes.
 pub async fn the_rule_of_an_unknown_type_is_not_changed(subject: &SchemaStores) {
     let effects = witnesses(UserId::SYSTEM);
-    let changed = subject
-        .schemas
-        .set_compatibility(&kind(ORDERS), Compatibility::None, &effects);
-    assert!(!changed.await.expect("an answer"));
+    assert!(!set(subject, Compatibility::None, &effects).await);
     assert_eq!(subject.stores.seen(UserId::SYSTEM, &effects).await, NONE_SEEN);
     assert_eq!(subject.schemas.revision().await.expect("a revision"), 0);
 }
