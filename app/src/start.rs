@@ -32,6 +32,7 @@ use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::{EventHandler, HandlerWorker};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
+use crate::worker::relay::RelayHandler;
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
@@ -39,6 +40,9 @@ use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
+
+/// How often the broker is looked after.
+const LOOK_AFTER_BROKER: Duration = Duration::from_secs(5);
 
 /// The services of a process.
 #[derive(Debug)]
@@ -276,7 +280,7 @@ fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>, schemas: &Arc<Sche
         limits_enabled: config.limits_enabled,
         client_prefix: config.events.client_prefix.clone(),
         schemas: Arc::clone(schemas),
-        source: format!("urn:plinth:{}", ports.installation.id),
+        source: ports.installation.urn(),
         streams_per_user: u32::try_from(config.events.streams_per_user).unwrap_or(u32::MAX),
         heartbeat: config.events.stream_heartbeat,
     })
@@ -328,6 +332,42 @@ async fn follow_schemas(schemas: &Schemas, shutdown: &Shutdown) {
             Err(_) => {}
         }
     }
+}
+
+/// Runs what adapters need run for them, until the process drains.
+pub fn carry(ports: &mut Ports, lifecycle: &Lifecycle) {
+    for (name, task) in ports.tasks.drain(..) {
+        let shutdown = lifecycle.shutdown();
+        lifecycle.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = shutdown.draining() => {}
+            }
+        });
+    }
+}
+
+/// Looks after the broker now and then, where there is one, so that its absence shows before the first event has to wait.
+pub fn watch(ports: &Ports, lifecycle: &Lifecycle) {
+    let Some(relay) = &ports.relay else { return };
+    let (probe, shutdown) = (Arc::clone(&relay.probe), lifecycle.shutdown());
+    lifecycle.spawn("broker", async move {
+        let mut well = true;
+        loop {
+            let looked = probe.check().await;
+            match &looked {
+                Ok(()) if !well => tracing::info!(backend = probe.name(), "the broker is there again"),
+                Err(error) if well => {
+                    tracing::warn!(backend = probe.name(), %error, cause = %error.source, "the broker is away");
+                }
+                Ok(()) | Err(_) => {}
+            }
+            well = looked.is_ok();
+            if !pause(LOOK_AFTER_BROKER, &shutdown).await {
+                return;
+            }
+        }
+    });
 }
 
 async fn poll_revocations(gate: &Gate, answered: &CancellationToken) {
@@ -440,16 +480,23 @@ pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lif
         Arc::clone(&ports.toolkit.clock),
         config.events.client_prefix.clone(),
     ));
-    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
-    let group = usage.group().to_owned();
-    let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
-    let workers = Workers {
+    let mut handlers: Vec<(&'static str, Arc<dyn EventHandler>)> = vec![("usage handler", usage)];
+    if let Some(relay) = &ports.relay {
+        handlers.push(("kafka relay", Arc::new(RelayHandler::new(Arc::clone(&relay.publisher)))));
+    }
+    let mut workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: vec![(group, usage.counters())],
+        handlers: Vec::new(),
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
-    drive_one("usage handler", usage, ports, lifecycle);
+    for (name, handler) in handlers {
+        let group = handler.group().to_owned();
+        let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
+        let worker = HandlerWorker::new(handler, log, cursors, ports.toolkit.clone(), owner.clone());
+        workers.handlers.push((group, worker.counters()));
+        drive_one(name, worker, ports, lifecycle);
+    }
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));

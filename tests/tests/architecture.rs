@@ -45,7 +45,7 @@ const NORMAL: &Table = &[
     (
         APP,
         &[
-            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD,
+            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA,
         ],
     ),
     (TESTS, &[]),
@@ -55,7 +55,7 @@ const NORMAL: &Table = &[
 const DEV: &Table = &[
     (DOMAIN, &[]),
     (PORTS, &[]),
-    (SQL, &[PORTS, MIGRATION]),
+    (SQL, &[PORTS, MIGRATION, LOCAL]),
     (LOCAL, &[PORTS]),
     (CRYPTO, &[PORTS]),
     (SYSTEM, &[PORTS]),

@@ -29,6 +29,7 @@ mod sessions;
 mod signin;
 mod usage;
 mod users;
+mod wakeups;
 
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
 pub use cursors::SqlCursorStore;
@@ -49,3 +50,4 @@ pub use sessions::SqlSessionRepository;
 pub use signin::SqlSignInLedger;
 pub use usage::SqlUsageRepository;
 pub use users::SqlUserRepository;
+pub use wakeups::PostgresWakeupBus;

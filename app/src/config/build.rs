@@ -1,5 +1,7 @@
 //! From resolved values to the typed configuration, and the rules between keys.
 
+mod kafka;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -190,6 +192,7 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             stream_heartbeat: values.get("events.stream_heartbeat")?,
             require_schema: values.get("events.require_schema")?,
         },
+        kafka: kafka::read(values)?,
         mail: read_mail(values)?,
         log: LogConfig {
             level: values.get("log.level")?,
@@ -338,6 +341,7 @@ fn check(resolved: &mut Resolved, config: &Config) {
     rules.check_reach(config);
     rules.check_pairs(config);
     rules.check_backends(config);
+    kafka::check(&mut rules, config);
     let faults = rules.faults;
     resolved.faults.extend(faults);
 }

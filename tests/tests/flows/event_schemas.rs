@@ -30,8 +30,8 @@ fn order(more: Value) -> Value {
     let mut properties = json!({ "order": { "type": "integer", "minimum": 1 } });
     properties
         .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+        .expect("as it is made here")
+        .extend(more.as_object().expect("as it is made here").clone());
     json!({ "type": "object", "properties": properties, "required": ["order"], "additionalProperties": false })
 }
 
@@ -332,7 +332,7 @@ async fn every_own_event_is_what_its_schema_says(backing: Backing) {
         .await;
     assert_eq!(
         all,
-        i64::try_from(written.len()).unwrap(),
+        i64::try_from(written.len()).expect("as it is made here"),
         "every one names its version"
     );
     let validators: BTreeMap<String, jsonschema::Validator> = OWN_SCHEMAS

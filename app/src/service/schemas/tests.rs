@@ -315,7 +315,7 @@ async fn refusals_name_what_the_schema_knows_and_never_data() {
 #[test]
 fn no_pattern_hangs_the_server() {
     let validator = Validator::compile(&json!({ "pattern": "^(a+)+$" })).unwrap();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     assert_eq!(
         validator.violations(&json!(format!("{}!", "a".repeat(60_000)))).len(),
         1
