@@ -20,8 +20,8 @@ use adapter_sql::{
     ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlAuditTrail, SqlCursorStore, SqlDeadLetterStore,
     SqlEventLog, SqlEventStore, SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository,
     SqlLogKeeper, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository,
-    SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository,
-    SqlUserRepository,
+    SqlRevocationFeed, SqlSchemaRepository, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
+    SqlUsageRepository, SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -34,8 +34,8 @@ use ports::{
     EventLog, EventPublisher, EventStore, EventSubscriber, FileRepository, HeldEvents, IdempotencyStore, Ids,
     Installation, InstallationRepository, LinkSigner, LogKeeper, LogSequencer, MailQueue, Mailer,
     OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository,
-    RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer, TokenKeyring,
-    TokenVerifier, UsageRepository, UserRepository, WakeupBus,
+    RevocationFeed, SchemaRepository, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
+    TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WakeupBus,
 };
 
 pub use self::kafka::Relay;
@@ -169,6 +169,8 @@ pub struct Ports {
     pub mails: Arc<dyn MailQueue>,
     /// File rows.
     pub files: Arc<dyn FileRepository>,
+    /// Schemas of clients' events.
+    pub schemas: Arc<dyn SchemaRepository>,
     /// Usage.
     pub usage: Arc<dyn UsageRepository>,
     /// The database.
@@ -373,6 +375,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         cursors: Arc::new(SqlCursorStore::new(&db)),
         held: Arc::new(SqlHeldEvents::new(&db)),
         dead_letters: Arc::new(SqlDeadLetterStore::new(&db)),
+        schemas: Arc::new(SqlSchemaRepository::new(&db)),
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),

@@ -1,5 +1,6 @@
 //! Plinth: accounts, tokens, files, events and mail in one binary.
 
+pub mod asyncapi;
 pub mod cli;
 pub mod compose;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod ops;
 pub mod plain_http;
+pub mod schema_files;
 pub mod serve;
 pub mod service;
 pub mod start;

@@ -21,7 +21,9 @@ use crate::http::auth::TokenMeter;
 use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
 use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
-use crate::http::{accounts, admin, audit, dead_letters, events, files, keys, mail, me, pages, sessions, system};
+use crate::http::{
+    accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, pages, sessions, system,
+};
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
@@ -369,6 +371,10 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
             idempotency,
             gate: Arc::clone(&services.gate),
             shutdown: lifecycle.shutdown(),
+        },
+        event_types::EventTypesApi {
+            schemas: Arc::clone(&services.schemas),
+            source: services.events.source().to_owned(),
         },
         mail::MailApi {
             mails: Arc::clone(&services.mails),

@@ -27,6 +27,7 @@ use crate::service::files::{Backends, Files};
 use crate::service::gate::Gate;
 use crate::service::keys::{self, Keys};
 use crate::service::mail::{MailParts, Mails, Templates};
+use crate::service::schemas::{self, SchemaParts, Schemas};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
@@ -74,6 +75,8 @@ pub struct Services {
     pub dead_letters: Arc<DeadLetters>,
     /// The audit of the log.
     pub audit: Arc<Audit>,
+    /// Schemas of events.
+    pub schemas: Arc<Schemas>,
 }
 
 impl Services {
@@ -152,9 +155,11 @@ impl Services {
             Arc::clone(&ports.keyring),
             config.auth.access_token_ttl + Duration::from_secs(60),
         );
+        let schemas = Arc::new(schemas(ports, config));
         Ok(Self {
             files: Arc::new(files(ports, config, public_url, &tiers)?),
-            events: Arc::new(events(ports, config, &tiers)),
+            events: Arc::new(events(ports, config, &tiers, &schemas)),
+            schemas,
             mails: Arc::new(mails(ports, config, public_url)?),
             accounts: Arc::new(accounts),
             sessions: Arc::new(sessions),
@@ -184,6 +189,7 @@ impl Services {
             }
         })?;
         self.gate.refresh().await?;
+        self.schemas.refresh().await?;
         if let Some(admin) = &config.admin {
             let refused = |reason: String| ComposeError::Setting {
                 key: "admin".to_owned(),
@@ -268,7 +274,16 @@ fn files(ports: &Ports, config: &Config, public_url: &PublicUrl, tiers: &Arc<Tie
     ))
 }
 
-fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
+fn schemas(ports: &Ports, config: &Config) -> Schemas {
+    Schemas::new(SchemaParts {
+        toolkit: ports.toolkit.clone(),
+        repository: Arc::clone(&ports.schemas),
+        client_prefix: config.events.client_prefix.clone(),
+        require: config.events.require_schema,
+    })
+}
+
+fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>, schemas: &Arc<Schemas>) -> Events {
     Events::new(EventsParts {
         toolkit: ports.toolkit.clone(),
         store: Arc::clone(&ports.events),
@@ -278,6 +293,7 @@ fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
         tiers: Arc::clone(tiers),
         limits_enabled: config.limits_enabled,
         client_prefix: config.events.client_prefix.clone(),
+        schemas: Arc::clone(schemas),
         source: ports.installation.urn(),
         streams_per_user: u32::try_from(config.events.streams_per_user).unwrap_or(u32::MAX),
         heartbeat: config.events.stream_heartbeat,
@@ -316,6 +332,8 @@ fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails
 pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationToken) {
     let gate = Arc::clone(&services.gate);
     lifecycle.spawn_essential("revocations", async move { poll_revocations(&gate, &answered).await });
+    let (schemas, shutdown) = (Arc::clone(&services.schemas), lifecycle.shutdown());
+    lifecycle.spawn_essential("schemas", async move { follow_schemas(&schemas, &shutdown).await });
     let (kept, shutdown) = (Arc::clone(&services.keys), lifecycle.shutdown());
     lifecycle.spawn_essential("keys", async move {
         while pause(keys::LOOK, &shutdown).await {
@@ -324,6 +342,21 @@ pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationTo
             }
         }
     });
+}
+
+/// Takes over what other nodes registered.
+async fn follow_schemas(schemas: &Schemas, shutdown: &Shutdown) {
+    let mut failing = false;
+    while pause(schemas::LOOK, shutdown).await {
+        match schemas.refresh().await {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                tracing::warn!(%error, "the schemas of events cannot be looked at");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Runs what adapters need run for them, until the process drains.

@@ -69,6 +69,8 @@ pub struct RecordedEvent {
     pub impersonator: Option<Uuid>,
     /// The request that caused it.
     pub request_id: Option<Uuid>,
+    /// The version of its type's schema.
+    pub schema_version: Option<i32>,
 }
 
 /// Something that an untouched log would not show.

@@ -144,11 +144,15 @@ pub enum OwnEvent {
     EventsReplayed,
     /// The heads of the log were signed.
     AuditCheckpoint,
+    /// An administrator registered a schema of clients' events.
+    SchemaRegistered,
+    /// An administrator changed how further versions of a schema are judged.
+    CompatibilityChanged,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -170,6 +174,8 @@ impl OwnEvent {
         Self::DeadLetterDiscarded,
         Self::EventsReplayed,
         Self::AuditCheckpoint,
+        Self::SchemaRegistered,
+        Self::CompatibilityChanged,
     ];
 
     /// The type on the wire.
@@ -196,7 +202,19 @@ impl OwnEvent {
             Self::DeadLetterDiscarded => "dead_letter.discarded",
             Self::EventsReplayed => "events.replayed",
             Self::AuditCheckpoint => "audit.checkpoint",
+            Self::SchemaRegistered => "event.schema_registered",
+            Self::CompatibilityChanged => "event.compatibility_changed",
         }
+    }
+
+    /// The one of that type, if it is one of ours.
+    pub fn of(event_type: &EventType) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| own.as_str() == event_type.as_str())
+    }
+
+    /// The version of the schema that its data is written with now: a file `openapi/events/TYPE/VERSION.json`.
+    pub const fn schema_version(self) -> u32 {
+        1
     }
 
     /// The type as a checked value.
@@ -263,6 +281,8 @@ pub struct Event {
     pub request_id: Option<RequestId>,
     /// Whether the publisher chose the id: then a second write of the same content is the same event.
     pub client_id: bool,
+    /// The version of the type's schema that the payload was valid with when it was written; none where the type had no schema.
+    pub schema_version: Option<u32>,
 }
 
 /// What an event is made of; [`Event::new`] adds the digest.
@@ -309,7 +329,15 @@ impl Event {
             impersonator: new.impersonator,
             request_id: new.request_id,
             client_id: new.client_id,
+            schema_version: None,
         }
+    }
+
+    /// The same, its payload valid with this version of the type's schema.
+    #[must_use]
+    pub const fn of_schema(mut self, version: u32) -> Self {
+        self.schema_version = Some(version);
+        self
     }
 
     /// Whether a second event of the same id says the same.
@@ -346,6 +374,7 @@ pub fn chain_hash(previous: &[u8; 32], shard: Shard, position: u64, event: &Even
         impersonator: event.impersonator.map(UserId::uuid),
         request_id: event.request_id.map(RequestId::uuid),
         digest: &event.digest,
+        schema_version: event.schema_version,
     };
     link.hash(previous, shard, position)
 }
@@ -369,6 +398,8 @@ pub struct Link<'a> {
     pub request_id: Option<Uuid>,
     /// The digest of its payload.
     pub digest: &'a [u8],
+    /// The version of its type's schema.
+    pub schema_version: Option<u32>,
 }
 
 impl Link<'_> {
@@ -386,8 +417,23 @@ impl Link<'_> {
         framed(&mut hash, self.impersonator.as_ref().map(|id| id.as_bytes().as_slice()));
         framed(&mut hash, self.request_id.as_ref().map(|id| id.as_bytes().as_slice()));
         hash.update(self.digest);
+        // All before it is framed, so that it can be told from nothing: events without a schema hash as ever.
+        if let Some(version) = self.schema_version {
+            hash.update(version.to_be_bytes());
+        }
         hash.finalize().into()
     }
+}
+
+/// The name of a version of a type's schema, for `dataschema` (`CloudEvents` 1.0, section 3.1): those of Plinth's own
+/// types are the same everywhere, those of clients' types belong to the installation.
+pub fn schema_name(source: &str, event_type: &EventType, version: u32) -> String {
+    let place = if OwnEvent::of(event_type).is_some() {
+        "urn:plinth"
+    } else {
+        source
+    };
+    format!("{place}:schema:{event_type}:{version}")
 }
 
 fn framed(hash: &mut Sha256, part: Option<&[u8]>) {
@@ -437,6 +483,12 @@ impl LoggedEvent {
             let optional = [
                 // An empty one is not allowed on the wire (section 2.2).
                 ("subject", event.subject.clone().filter(|subject| !subject.is_empty())),
+                (
+                    "dataschema",
+                    event
+                        .schema_version
+                        .map(|version| schema_name(source, &event.event_type, version)),
+                ),
                 ("impersonatorid", event.impersonator.map(|id| id.to_string())),
                 ("requestid", event.request_id.map(|id| id.to_string())),
             ];

@@ -17,6 +17,7 @@ pub mod mail;
 pub mod page;
 pub mod password;
 pub mod retry;
+pub mod schema;
 pub mod session;
 pub mod stats;
 pub mod tier;

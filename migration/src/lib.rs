@@ -10,6 +10,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 mod m20261122_000001_core;
 mod m20261125_000002_dead_letters;
 mod m20261125_000003_audit;
+mod m20261125_000004_schemas;
 mod runner;
 mod version;
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_core::Core),
             Box::new(m20261125_000002_dead_letters::DeadLetters),
             Box::new(m20261125_000003_audit::Audit),
+            Box::new(m20261125_000004_schemas::Schemas),
         ]
     }
 }

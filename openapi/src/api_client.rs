@@ -8,6 +8,7 @@ mod audit;
 mod content;
 mod dead_letters;
 mod error;
+mod event_types;
 mod file;
 #[cfg(test)]
 mod tests;

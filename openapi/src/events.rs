@@ -25,6 +25,11 @@ pub struct PublishEventBody {
     /// What it concerns, in words of your own: 1 to 256 characters without control characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Text>,
+    /// The version of the type's schema that the data is valid with; the newest one when left out. Not for a type
+    /// without a schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", oai(validator(minimum(value = "1"))))]
+    pub schema_version: Option<u32>,
     /// An id of your own choice. Publishing the same content under it again changes nothing and answers alike; another
     /// content is a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +83,12 @@ pub struct EventBody {
     pub time: Time,
     /// Always `application/json`.
     pub datacontenttype: String,
+    /// The version of the schema that the payload was valid with when it was published, such as
+    /// `urn:plinth:schema:user.registered:1`: its last two parts are type and version for
+    /// `GET /v1/event-types/{type}/versions/{version}`. Absent where the type had no schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", oai(skip_serializing_if_is_none))]
+    pub dataschema: Option<String>,
     /// Whose event it is.
     pub userid: Uuid,
     /// Who caused it: the id of a user, `anonymous` or `system`.
@@ -122,7 +133,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AnyJson>
 mod server {
     use std::borrow::Cow;
 
-    use domain::event::LoggedEvent;
+    use domain::event::{LoggedEvent, schema_name};
     use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
     use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
     use serde_json::{Value, json};
@@ -142,6 +153,9 @@ mod server {
                 subject: event.subject.clone().filter(|subject| !subject.is_empty()),
                 time: event.time.into(),
                 datacontenttype: "application/json".to_owned(),
+                dataschema: event
+                    .schema_version
+                    .map(|version| schema_name(source, &event.event_type, version)),
                 userid: event.user_id.uuid(),
                 actorid: event.actor.as_text(),
                 impersonatorid: event.impersonator.map(domain::id::UserId::uuid),
@@ -193,6 +207,7 @@ mod server {
                 event_type: "app.order.placed".into(),
                 data: AnyJson(json!({ "order": 7, "items": ["tea", "cup"] })),
                 subject: Some("order 7".into()),
+                schema_version: None,
                 id: None,
             }
         }
@@ -247,7 +262,8 @@ mod tests {
 
     #[test]
     fn the_body_is_the_cloud_event() {
-        let full = logged("{\"a\":[1,null]}");
+        let mut full = logged("{\"a\":[1,null]}");
+        full.event.schema_version = Some(3);
         let mut bare = logged("null");
         bare.event.subject = None;
         bare.event.impersonator = None;

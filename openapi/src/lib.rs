@@ -6,6 +6,8 @@ mod audit;
 #[cfg(feature = "client")]
 mod client;
 mod dead_letters;
+mod event_schemas;
+mod event_types;
 mod events;
 mod files;
 mod histogram;
@@ -26,6 +28,8 @@ pub use audit::*;
 #[cfg(feature = "client")]
 pub use client::*;
 pub use dead_letters::*;
+pub use event_schemas::*;
+pub use event_types::*;
 pub use events::*;
 pub use files::*;
 pub use histogram::*;

@@ -45,9 +45,7 @@ impl TestKafka {
 
     /// None, said aloud, where Kafka cannot be had.
     fn start(server: &'static str, variable: &str) -> Option<Self> {
-        if shared_brokers().is_none() {
-            return None;
-        }
+        shared_brokers()?;
         let folder = tempfile::tempdir().expect("a folder");
         let mut kafka = Self {
             server,

@@ -51,6 +51,7 @@ impl SqlAuditTrail {
                 actor: row.at(12)?,
                 impersonator: self.id(row, 13)?,
                 request_id: self.id(row, 14)?,
+                schema_version: row.at(15)?,
             }),
         };
         Ok(RecordedRow {
@@ -105,7 +106,7 @@ impl AuditTrail for SqlAuditTrail {
     async fn rows(&self, shard: Shard, after: u64, to: u64, limit: u32) -> Result<Vec<RecordedRow>, BackendError> {
         let operation = "audit.rows";
         let sql = "SELECT l.position, l.event_id, l.user_id, l.hash, e.shard, e.user_id, e.type, e.subject, e.time, e.data, \
-            e.salt, e.digest, e.actor, e.impersonator, e.request_id \
+            e.salt, e.digest, e.actor, e.impersonator, e.request_id, e.schema_version \
             FROM event_log l LEFT JOIN events e ON e.id = l.event_id \
             WHERE l.shard = $1 AND l.position > $2 AND l.position <= $3 ORDER BY l.position LIMIT $4";
         let values = vec![

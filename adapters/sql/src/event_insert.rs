@@ -21,7 +21,7 @@ const OPERATION: &str = "events.insert";
 const WIDTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// An SQLite row of `events`.
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 14;
 
 /// Inserts events in their order, within a transaction of the caller's.
 ///
@@ -115,7 +115,7 @@ async fn insert_new_sqlite(conn: &impl ConnectionTrait, events: &[&Event]) -> Re
     for some in in_widths(events) {
         let sql = format!(
             "INSERT INTO events (id, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, request_id, \
-             client_id) VALUES {}; INSERT INTO event_pending (event_id, shard) VALUES {}",
+             client_id, schema_version) VALUES {}; INSERT INTO event_pending (event_id, shard) VALUES {}",
             blanks(some.len(), COLUMNS),
             blanks(some.len(), 2)
         );
@@ -143,7 +143,13 @@ fn sqlite_values(event: &Event) -> [Value; COLUMNS] {
         event.impersonator.map(|id| id.uuid()).into(),
         event.request_id.map(|id| id.uuid()).into(),
         event.client_id.into(),
+        stored_version(event).into(),
     ]
+}
+
+/// Versions are counted from 1 and refused long before they leave the column.
+fn stored_version(event: &Event) -> Option<i32> {
+    event.schema_version.and_then(|version| i32::try_from(version).ok())
 }
 
 fn shard(event: &Event) -> i16 {
@@ -164,12 +170,13 @@ pub(crate) fn in_widths<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
 macro_rules! given {
     () => {
         "WITH given AS (SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], \
-         $7::text[], $8::bytea[], $9::bytea[], $10::text[], $11::uuid[], $12::uuid[], $13::smallint[]) WITH ORDINALITY \
-         AS g(id, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, request_id, has, number)), \
+         $7::text[], $8::bytea[], $9::bytea[], $10::text[], $11::uuid[], $12::uuid[], $13::smallint[], $14::int[]) WITH ORDINALITY \
+         AS g(id, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, request_id, has, schema_version, number)), \
          written AS (INSERT INTO events (id, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, \
-         request_id, client_id) SELECT id, shard, user_id, type, CASE WHEN has & 1 <> 0 THEN subject END, time, \
+         request_id, client_id, schema_version) SELECT id, shard, user_id, type, CASE WHEN has & 1 <> 0 THEN subject END, time, \
          CASE WHEN has & 2 <> 0 THEN data END, CASE WHEN has & 4 <> 0 THEN salt END, digest, actor, \
-         CASE WHEN has & 8 <> 0 THEN impersonator END, CASE WHEN has & 16 <> 0 THEN request_id END, has & 32 <> 0 \
+         CASE WHEN has & 8 <> 0 THEN impersonator END, CASE WHEN has & 16 <> 0 THEN request_id END, has & 32 <> 0, \
+         NULLIF(schema_version, 0) \
          FROM given ORDER BY id "
     };
 }
@@ -245,6 +252,9 @@ fn postgres_values(events: &[&Event]) -> Vec<Value> {
             event.request_id.map(|id| id.uuid()).unwrap_or_default().into()
         }),
         column(events, ArrayType::SmallInt, |event| has(event).into()),
+        column(events, ArrayType::Int, |event| {
+            stored_version(event).unwrap_or_default().into()
+        }),
     ]
 }
 

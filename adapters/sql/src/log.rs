@@ -15,7 +15,7 @@ use crate::row::{Row, bigint, fetch_all, fetch_one, placeholders};
 
 /// The columns of an event, its table being `e`.
 pub(crate) const EVENT_COLUMNS: &str = "e.id, e.user_id, e.type, e.subject, e.time, e.data, e.salt, e.digest, e.actor, \
-    e.impersonator, e.request_id, e.client_id";
+    e.impersonator, e.request_id, e.client_id, e.schema_version";
 
 /// Reads the [`EVENT_COLUMNS`].
 pub(crate) fn event_from(row: &Row) -> Result<Event, BackendError> {
@@ -33,6 +33,7 @@ pub(crate) fn event_from(row: &Row) -> Result<Event, BackendError> {
         impersonator: row.get::<Option<Uuid>>("impersonator")?.map(UserId::new),
         request_id: row.get::<Option<Uuid>>("request_id")?.map(RequestId::new),
         client_id: row.get("client_id")?,
+        schema_version: row.small_count_or_none("schema_version")?,
     })
 }
 

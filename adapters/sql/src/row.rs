@@ -110,6 +110,12 @@ impl Row {
         u32::try_from(self.get::<i32>(column)?).map_err(|_| self.corrupt(column))
     }
 
+    /// An `int` that is never negative, or nothing.
+    pub(crate) fn small_count_or_none(&self, column: &str) -> Result<Option<u32>, BackendError> {
+        let count = self.get::<Option<i32>>(column)?.map(u32::try_from);
+        count.transpose().map_err(|_| self.corrupt(column))
+    }
+
     /// Bytes of a fixed length.
     pub(crate) fn bytes<const N: usize>(&self, column: &str) -> Result<[u8; N], BackendError> {
         self.get::<Vec<u8>>(column)?

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use adapter_sql::{
     Database, SqlEventStore, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue,
-    SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository,
-    SqlSignInLedger, SqlSigningKeyRepository, SqlUserRepository,
+    SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed, SqlSchemaRepository,
+    SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUserRepository,
 };
 use ports::Probe;
+use ports::conformance::schemas::SchemaStores;
 use ports::conformance::stores::Stores;
 use support::Fixture;
 
@@ -33,6 +34,15 @@ fn stores(db: &Database) -> Stores {
 async fn on(fixture: impl Future<Output = Option<Fixture>>) -> Option<(Stores, Fixture)> {
     let fixture = fixture.await?;
     Some((stores(&fixture.db), fixture))
+}
+
+async fn schemas(fixture: impl Future<Output = Option<Fixture>>) -> Option<(SchemaStores, Fixture)> {
+    let fixture = fixture.await?;
+    let subject = SchemaStores {
+        schemas: Arc::new(SqlSchemaRepository::new(&fixture.db)),
+        stores: stores(&fixture.db),
+    };
+    Some((subject, fixture))
 }
 
 async fn probe(fixture: impl Future<Output = Option<Fixture>>) -> Option<(Arc<dyn Probe>, Fixture)> {
@@ -69,6 +79,9 @@ macro_rules! on_both {
             }
             mod idempotency {
                 ports::idempotency_store_conformance!(crate::on(crate::support::$backend()));
+            }
+            mod schemas {
+                ports::schema_repository_conformance!(crate::schemas(crate::support::$backend()));
             }
             mod probe {
                 ports::probe_conformance!(crate::probe(crate::support::$backend()));

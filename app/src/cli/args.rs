@@ -1,6 +1,7 @@
 //! The commands and their flags.
 
 mod events;
+mod schema;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use domain::email::EmailAddress;
 
 use super::audit::AuditCommand;
 pub use events::{DeadCommand, DeadFilter, End, EventsCommand, ReplayArgs};
+pub use schema::SchemaCommand;
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ pub enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print the API's OpenAPI document
+    /// Print the API's OpenAPI document, or the AsyncAPI document of what is sent
     Openapi(OpenapiArgs),
     /// Ask a running server whether it is ready; for container images without a shell
     Healthcheck(HealthcheckArgs),
@@ -122,7 +124,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Watch a running server: pool, log, groups, mail, with history and warnings
     Top(TopArgs),
-    /// The event log and its dead letters; works on the database, with or without a running server
+    /// The event log, its dead letters and schemas; works on the database, with or without a running server
     #[command(subcommand)]
     Events(EventsCommand),
 }
@@ -250,6 +252,9 @@ pub enum ConfigCommand {
 /// Flags of `openapi`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct OpenapiArgs {
+    /// Print the AsyncAPI document: the Kafka topic and the live stream with all messages
+    #[arg(long)]
+    pub asyncapi: bool,
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -13,6 +13,7 @@ mod migrate;
 mod openapi;
 pub mod output;
 mod run;
+mod schema;
 mod top;
 mod user;
 

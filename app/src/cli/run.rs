@@ -2,9 +2,9 @@
 
 use clap::Parser;
 
-use super::args::{Cli, Command, ExitCode, Global};
+use super::args::{Cli, Command, EventsCommand, ExitCode, Global};
 use super::output::Output;
-use super::{admin, audit, config, doctor, events, health, keys, migrate, openapi, top, user};
+use super::{admin, audit, config, doctor, events, health, keys, migrate, openapi, schema, top, user};
 use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, Environment, PublicUrl};
 use crate::service::admin::AdminError;
@@ -33,6 +33,7 @@ fn dispatch(cli: Cli, environment: &Environment, output: &mut Output) -> std::io
     match cli.command {
         Command::Config(command) => return config::run(command, &global, environment, output),
         Command::Openapi(args) => return openapi::run(&args, output),
+        Command::Events(EventsCommand::Schema(command)) => return schema::run(&command, output),
         _ => {}
     }
     let config = match load(&global, environment) {

@@ -193,6 +193,7 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             checkpoint_interval: values.get("events.checkpoint_interval")?,
             retention: values.get("events.retention")?,
             payload_retention: values.get("events.payload_retention")?,
+            require_schema: values.get("events.require_schema")?,
         },
         kafka: kafka::read(values)?,
         mail: read_mail(values)?,

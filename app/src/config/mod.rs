@@ -247,6 +247,8 @@ pub struct EventsConfig {
     pub retention: Option<Duration>,
     /// The age at which events lose their payload; none leaves it to them.
     pub payload_retention: Option<Duration>,
+    /// Whether clients publish events of types with a schema alone.
+    pub require_schema: bool,
 }
 
 /// Section `kafka`.

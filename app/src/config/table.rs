@@ -228,6 +228,13 @@ const OWN: &[Key] = &[
     super::retention::RETENTION,
     super::retention::PAYLOAD_RETENTION,
     Key::new(
+        "events.require_schema",
+        Kind::Bool,
+        Is("false"),
+        "true",
+        "Whether clients publish only events of types that a schema was registered for.",
+    ),
+    Key::new(
         "mail.from_address",
         Kind::Text("one e-mail address", rule::email),
         Is("plinth@plinth.localhost"),

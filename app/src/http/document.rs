@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, audit, dead_letters, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, sessions};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -26,6 +26,7 @@ pub type Apis = (
     me::MeApi,
     files::FilesApi,
     events::EventsApi,
+    event_types::EventTypesApi,
     mail::MailApi,
     admin::AdminApi,
     keys::KeysApi,
@@ -34,12 +35,13 @@ pub type Apis = (
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 10] = [
+const ERRORS: [&[(&str, &[&str])]; 11] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
     files::ERRORS,
     events::ERRORS,
+    event_types::ERRORS,
     mail::ERRORS,
     admin::ERRORS,
     keys::ERRORS,

@@ -316,6 +316,7 @@ fn publication(body: PublishEventBody) -> Publication {
         event_type: body.event_type.0,
         data: body.data.0,
         subject: body.subject.map(|subject| subject.0),
+        schema_version: body.schema_version,
         id: body.id,
     }
 }
@@ -353,7 +354,7 @@ fn refused(error: PublishEventsError, form: Form) -> Fault {
         PublishEventsError::Refused(refusals) => {
             refusals.into_iter().fold(Fault::validation_failed(), |fault, refusal| {
                 fault.at(
-                    pointer(form, refusal.index, refusal.member),
+                    pointer(form, refusal.index, refusal.member.as_deref()),
                     refusal.code,
                     refusal.detail,
                 )
@@ -374,7 +375,7 @@ fn refused(error: PublishEventsError, form: Form) -> Fault {
     }
 }
 
-fn pointer(form: Form, index: Option<usize>, member: Option<&'static str>) -> String {
+fn pointer(form: Form, index: Option<usize>, member: Option<&str>) -> String {
     let event = match (form, index) {
         (Form::One, _) => "#".to_owned(),
         (Form::Batch, None) => "#/events".to_owned(),

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod convert;
 pub mod dead_letters;
 pub mod document;
+pub mod event_types;
 pub mod events;
 pub mod files;
 pub mod idempotency;

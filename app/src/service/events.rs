@@ -5,6 +5,7 @@ mod live;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use super::gate::GateError;
 use super::places::Places;
+use super::schemas::{DataRefusal, Schemas};
 use super::throttle::ThrottleError;
 use super::{Draft, Origin, Toolkit};
 
@@ -66,6 +68,8 @@ pub struct EventsParts {
     pub limits_enabled: bool,
     /// How the types of clients' events begin, for example `app.`.
     pub client_prefix: String,
+    /// What the data of types with a schema is held against.
+    pub schemas: Arc<Schemas>,
     /// `source` of every envelope: `urn:plinth:` and the installation.
     pub source: String,
     /// The most live streams of one user in this process.
@@ -114,6 +118,8 @@ pub struct Publication {
     pub data: Value,
     /// What it concerns.
     pub subject: Option<String>,
+    /// The version of the type's schema that the payload is said to be valid with; the newest when there is none.
+    pub schema_version: Option<u32>,
     /// The id that the client chose.
     pub id: Option<Uuid>,
 }
@@ -123,8 +129,8 @@ pub struct Publication {
 pub struct Refusal {
     /// Which event of the batch; none when it is the batch itself.
     pub index: Option<usize>,
-    /// Which member of the event.
-    pub member: Option<&'static str>,
+    /// Which member of the event, with the way below it: `data/items/0`.
+    pub member: Option<Cow<'static, str>>,
     /// The stable name of the rule.
     pub code: &'static str,
     /// What the rule asks for.
@@ -339,12 +345,14 @@ impl Events {
         let mut bytes = 0;
         for (index, publication) in publications.into_iter().enumerate() {
             let checked = self.check_one(user, publication, |member, code, detail| {
-                refusals.push(Refusal {
-                    index: Some(index),
-                    member: Some(member),
-                    code,
-                    detail,
-                });
+                if refusals.len() < MOST_REFUSALS {
+                    refusals.push(Refusal {
+                        index: Some(index),
+                        member: Some(member),
+                        code,
+                        detail,
+                    });
+                }
             });
             if refusals.len() >= MOST_REFUSALS {
                 break;
@@ -362,12 +370,14 @@ impl Events {
         &self,
         user_id: UserId,
         publication: Publication,
-        mut refuse: impl FnMut(&'static str, &'static str, String),
+        mut refuse_at: impl FnMut(Cow<'static, str>, &'static str, String),
     ) -> Option<Draft> {
+        let mut refuse = |member: &'static str, code, detail| refuse_at(member.into(), code, detail);
         let Publication {
             event_type,
             data,
             subject,
+            schema_version,
             id,
         } = publication;
         let event_type = match event_type.parse::<EventType>() {
@@ -381,8 +391,8 @@ impl Events {
                 None
             }
         };
-        let data = data.to_string();
-        let fits = data.len() <= MAX_DATA_BYTES;
+        let text = data.to_string();
+        let fits = text.len() <= MAX_DATA_BYTES;
         if !fits {
             refuse("data", "length", format!("must have at most {MAX_DATA_BYTES} bytes"));
         }
@@ -394,13 +404,21 @@ impl Events {
                 "must have 1 to 256 characters without control characters".to_owned(),
             );
         }
-        let event_type = event_type.filter(|_| fits && named)?;
-        Some(Draft {
+        let event_type = event_type.filter(|_| fits)?;
+        let schema_version = match self.p.schemas.check(&event_type, schema_version, &data) {
+            Ok(version) => version,
+            Err(refusal) => {
+                refuse_data(refusal, refuse_at);
+                return None;
+            }
+        };
+        named.then(|| Draft {
             user_id,
             event_type,
             subject,
-            data,
+            data: text,
             id: id.map(EventId::new),
+            schema_version,
         })
     }
 
@@ -429,6 +447,30 @@ impl Events {
             return Ok(());
         }
         Err(ThrottleError::TooMany(decision.retry_after.max(Duration::from_secs(1))).into())
+    }
+}
+
+fn refuse_data(refusal: DataRefusal, mut refuse: impl FnMut(Cow<'static, str>, &'static str, String)) {
+    match refusal {
+        DataRefusal::SchemaMissing => refuse(
+            "type".into(),
+            "schema_missing",
+            "must be a type that a schema was registered for".to_owned(),
+        ),
+        DataRefusal::UnknownVersion => refuse(
+            "schema_version".into(),
+            "unknown_version",
+            "must be a version that was registered for the type".to_owned(),
+        ),
+        DataRefusal::Violations(violations) => {
+            for violation in violations {
+                refuse(
+                    format!("data{}", violation.pointer).into(),
+                    violation.code,
+                    violation.detail,
+                );
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use ports::{BackendError, Clock, Ids, Randomness, Wakeup, WakeupBus};
 use uuid::Uuid;
 
 use crate::service::Toolkit;
+use crate::service::schemas::{SchemaParts, Schemas};
 
 /// A clock that moves only when told.
 #[derive(Debug)]
@@ -126,4 +127,14 @@ pub(crate) fn logged(user: UserId, position: u64, event_type: &str, data: &str) 
 /// A failure that may pass.
 pub(crate) fn away() -> BackendError {
     BackendError::temporary("test", "anything", "the backend is away")
+}
+
+/// No registered schemas: every type of clients' events is taken.
+pub(crate) fn no_schemas(kit: &Kit) -> Arc<Schemas> {
+    Arc::new(Schemas::new(SchemaParts {
+        toolkit: kit.toolkit.clone(),
+        repository: Arc::new(ports::MockSchemaRepository::new()),
+        client_prefix: "app.".to_owned(),
+        require: false,
+    }))
 }

@@ -194,6 +194,7 @@ impl ShardWalk {
             impersonator: event.impersonator,
             request_id: event.request_id,
             digest: &event.digest,
+            schema_version: event.schema_version.map(i32::cast_unsigned),
         };
         let fits = |position| link.hash(&self.last.hash, self.shard, position)[..] == row.hash[..];
         if fits(row.position) {

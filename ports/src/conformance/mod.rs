@@ -30,6 +30,7 @@ pub mod refresh_token_codec;
 pub mod registrations;
 pub mod revocations;
 pub mod samples;
+pub mod schemas;
 pub mod sealer;
 pub mod sessions;
 pub mod signin;

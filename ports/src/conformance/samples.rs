@@ -72,6 +72,7 @@ pub fn full_event(user: UserId) -> Event {
         request_id: Some(RequestId::new(uuid())),
         client_id: true,
     })
+    .of_schema(7)
 }
 
 /// An event whose id the publisher chose.

@@ -8,6 +8,7 @@ mod dashboard;
 mod dead_letters;
 mod doctor;
 mod enumeration;
+mod event_schemas;
 mod figures;
 mod flow_files;
 mod flow_main;

@@ -39,6 +39,7 @@ fn note() -> PublishEventBody {
         event_type: "app.note.added".into(),
         data: openapi::AnyJson(json!({ "text": "hello" })),
         subject: Some("note 1".into()),
+        schema_version: None,
         id: None,
     }
 }

@@ -5,6 +5,8 @@ use domain::event::{EventType, SHARDS, Shard};
 use domain::id::{DeadLetterId, UserId};
 use domain::time::Timestamp;
 
+use super::schema::SchemaCommand;
+
 /// What `events` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum EventsCommand {
@@ -43,6 +45,9 @@ pub enum EventsCommand {
     /// Dead letters: events that a handler group gave up
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Schemas of events in files, for CI; needs no server and no database
+    #[command(subcommand)]
+    Schema(SchemaCommand),
 }
 
 /// Flags of `events replay`.

@@ -68,6 +68,8 @@ async fn act(command: EventsCommand, open: Open<'_>) -> Result<ExitCode, Fault> 
         } => log::history(open, &user, event_type.as_ref(), after, limit).await,
         EventsCommand::Replay(args) => replay::run(open, args).await,
         EventsCommand::Dead(command) => dead::run(open, command).await,
+        // Answered before anything was opened.
+        EventsCommand::Schema(_) => Ok(ExitCode::Usage),
     }
 }
 

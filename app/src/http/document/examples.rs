@@ -119,6 +119,8 @@ fn asked(name: &str) -> Option<Value> {
         "PublishEventsBody" => {
             json!({ "events": [placed(), { "type": "app.order.paid", "data": { "order": 7 } }] })
         }
+        "RegisterSchemaBody" => json!({ "schema": placed_schema() }),
+        "CompatibilityBody" => json!({ "compatibility": "full" }),
         _ => return None,
     })
 }
@@ -170,13 +172,22 @@ fn answered_content(name: &str) -> Option<Value> {
         "PublishedEventsBody" => json!({ "ids": [EVENT, SECOND_EVENT] }),
         "EventPageBody" => json!({ "items": [{
             "specversion": "1.0", "id": EVENT, "source": SOURCE, "type": "app.order.placed", "subject": "order 7", "time": AT,
-            "datacontenttype": "application/json", "userid": USER, "actorid": USER,
+            "datacontenttype": "application/json", "dataschema": format!("{SOURCE}:schema:app.order.placed:1"),
+            "userid": USER, "actorid": USER,
             "requestid": "019a8f42-0a9a-7d84-b3c1-5e90f7a2d648", "sequence": "00000000000000000042",
             "data": { "order": 7, "items": ["tea", "cup"] },
         }], "next_cursor": "42", "gap": false }),
         "AuditPageBody" => json!({ "items": [{
             "shard": 7, "position": 42, "hash": SHA256, "event": body_example("EventPageBody")?["items"][0],
         }], "next_cursor": "t1763803800250000.019a8f420a9b7c3695f0d18e72b3a604" }),
+        "EventTypeBody" => json!({
+            "type": "app.order.placed", "own": false, "compatibility": "backward", "newest_version": 1,
+        }),
+        "EventTypePageBody" => json!({ "items": [body_example("EventTypeBody")], "next_cursor": null }),
+        "EventSchemaBody" => json!({
+            "type": "app.order.placed", "version": 1, "dataschema": format!("{SOURCE}:schema:app.order.placed:1"),
+            "schema": placed_schema(), "created_at": AT,
+        }),
         "MailPageBody" => json!({ "items": [{
             "id": MAIL, "template": "verify_email", "to": EMAIL, "state": "sent", "attempts": 1, "next_attempt_at": null,
             "last_reply": "250 2.0.0 Ok: queued", "created_at": AT, "sent_at": AT,
@@ -212,6 +223,18 @@ fn answered_letters(name: &str) -> Option<Value> {
         "ReplayBody" => json!({ "group": "usage", "from": AT, "to": LATER, "dry_run": true }),
         "ReplayedBody" => json!({ "events": 1_204, "left": 3, "looked_at": 10_000, "waiting": 0, "resume": "4:2500" }),
         _ => return None,
+    })
+}
+
+fn placed_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "order": { "type": "integer", "minimum": 1 },
+            "items": { "type": "array", "items": { "type": "string" } },
+        },
+        "required": ["order"],
+        "additionalProperties": false,
     })
 }
 

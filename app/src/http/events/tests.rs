@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::service::events::EventsParts;
 use crate::service::throttle::{Throttle, ThrottleParts};
-use crate::worker::testing::{Kit, kit, logged, user_in};
+use crate::worker::testing::{Kit, kit, logged, no_schemas, user_in};
 
 fn tiers() -> Arc<Tiers> {
     let limits = TierLimits {
@@ -117,6 +117,7 @@ impl Setup {
             tiers: tiers(),
             limits_enabled: false,
             client_prefix: "app.".to_owned(),
+            schemas: no_schemas(&kit),
             source: "urn:plinth:x".to_owned(),
             streams_per_user: 5,
             heartbeat: Duration::from_secs(15),

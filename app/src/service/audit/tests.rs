@@ -69,6 +69,7 @@ fn row(position: u64, hash: [u8; 32]) -> RecordedRow {
             actor: event.actor.as_text(),
             impersonator: None,
             request_id: None,
+            schema_version: event.schema_version.map(u32::cast_signed),
         }),
     }
 }

@@ -14,7 +14,7 @@ use ports::{Cursor, EventSubscription, MockEventLog, MockEventStore, MockRateLim
 use serde_json::json;
 
 use super::*;
-use crate::worker::testing::{Kit, away, kit, logged, user_in};
+use crate::worker::testing::{Kit, away, kit, logged, no_schemas, user_in};
 
 /// A log of one user's events in memory, and subscriptions that do what a script says.
 #[derive(Default)]
@@ -126,6 +126,7 @@ fn parts(kit: &Kit, store: Arc<dyn EventStore>, subscriber: Arc<dyn EventSubscri
         tiers: tiers(1_000),
         limits_enabled: false,
         client_prefix: "app.".to_owned(),
+        schemas: no_schemas(kit),
         source: "urn:plinth:x".to_owned(),
         streams_per_user: 2,
         heartbeat: Duration::from_secs(3_600),

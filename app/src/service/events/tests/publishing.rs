@@ -7,6 +7,7 @@ fn publication(event_type: &str, data: Value) -> Publication {
         event_type: event_type.to_owned(),
         data,
         subject: None,
+        schema_version: None,
         id: None,
     }
 }
@@ -36,7 +37,7 @@ fn publishing(kit: &Kit) -> (Events, Arc<Mutex<Vec<Effects>>>) {
     (Events::new(parts(kit, Arc::new(store), World::with([]))), written)
 }
 
-async fn refusals(publications: Vec<Publication>) -> Vec<(Option<usize>, Option<&'static str>, &'static str)> {
+async fn refusals(publications: Vec<Publication>) -> Vec<(Option<usize>, Option<Cow<'static, str>>, &'static str)> {
     let kit = kit();
     let (events, written) = publishing(&kit);
     let refused = events.publish(&publisher(), publications, |_| None).await;
@@ -107,11 +108,11 @@ async fn each_refusal_names_its_event_and_member() {
     assert_eq!(
         refusals(batch).await,
         [
-            (Some(1), Some("data"), "length"),
-            (Some(2), Some("type"), "prefix"),
-            (Some(3), Some("type"), "format"),
-            (Some(4), Some("subject"), "length"),
-            (Some(5), Some("subject"), "length"),
+            (Some(1), Some("data".into()), "length"),
+            (Some(2), Some("type".into()), "prefix"),
+            (Some(3), Some("type".into()), "format"),
+            (Some(4), Some("subject".into()), "length"),
+            (Some(5), Some("subject".into()), "length"),
         ]
     );
 }
