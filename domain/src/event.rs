@@ -134,11 +134,21 @@ pub enum OwnEvent {
     KeyActivated,
     /// Somebody had the installation examined.
     PlinthChecked,
+    /// A webhook was made.
+    WebhookCreated,
+    /// A webhook was changed, by its owner.
+    WebhookUpdated,
+    /// A webhook got a new secret.
+    WebhookSecretRotated,
+    /// A webhook was disabled by Plinth, since nothing reached it any more.
+    WebhookDisabled,
+    /// A webhook was deleted.
+    WebhookDeleted,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -156,6 +166,11 @@ impl OwnEvent {
         Self::KeyCreated,
         Self::KeyActivated,
         Self::PlinthChecked,
+        Self::WebhookCreated,
+        Self::WebhookUpdated,
+        Self::WebhookSecretRotated,
+        Self::WebhookDisabled,
+        Self::WebhookDeleted,
     ];
 
     /// The type on the wire.
@@ -178,6 +193,11 @@ impl OwnEvent {
             Self::KeyCreated => "key.created",
             Self::KeyActivated => "key.activated",
             Self::PlinthChecked => "plinth.checked",
+            Self::WebhookCreated => "webhook.created",
+            Self::WebhookUpdated => "webhook.updated",
+            Self::WebhookSecretRotated => "webhook.secret_rotated",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookDeleted => "webhook.deleted",
         }
     }
 

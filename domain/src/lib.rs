@@ -21,3 +21,4 @@ pub mod tier;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod webhook;

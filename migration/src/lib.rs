@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbErr;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261122_000001_core;
+mod m20261125_000005_webhooks;
 mod runner;
 mod version;
 
@@ -24,7 +25,10 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_core::Core)]
+        vec![
+            Box::new(m20261122_000001_core::Core),
+            Box::new(m20261125_000005_webhooks::Webhooks),
+        ]
     }
 }
 

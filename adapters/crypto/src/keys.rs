@@ -107,6 +107,7 @@ impl KeyUse {
             Self::Refresh => "plinth/v1/refresh",
             Self::Seal(SealPurpose::SigningKey) => "plinth/v1/seal/signing-key",
             Self::Seal(SealPurpose::MailToken) => "plinth/v1/seal/mail-token",
+            Self::Seal(SealPurpose::WebhookSecret) => "plinth/v1/seal/webhook-secret",
         }
     }
 }
@@ -153,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    const USES: [KeyUse; 7] = [
+    const USES: [KeyUse; 8] = [
         KeyUse::Fingerprint,
         KeyUse::Blind,
         KeyUse::Pepper,
@@ -161,6 +162,7 @@ mod tests {
         KeyUse::Refresh,
         KeyUse::Seal(SealPurpose::SigningKey),
         KeyUse::Seal(SealPurpose::MailToken),
+        KeyUse::Seal(SealPurpose::WebhookSecret),
     ];
 
     #[test]

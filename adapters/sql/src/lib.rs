@@ -6,6 +6,7 @@
 mod by_id;
 mod connect;
 mod cursors;
+mod deliveries;
 mod effects;
 mod error;
 mod event_insert;
@@ -28,9 +29,11 @@ mod sessions;
 mod signin;
 mod usage;
 mod users;
+mod webhooks;
 
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
 pub use cursors::SqlCursorStore;
+pub use deliveries::SqlWebhookQueue;
 pub use event_store::SqlEventStore;
 pub use files::SqlFileRepository;
 pub use idempotency::SqlIdempotencyStore;
@@ -47,3 +50,4 @@ pub use sessions::SqlSessionRepository;
 pub use signin::SqlSignInLedger;
 pub use usage::SqlUsageRepository;
 pub use users::SqlUserRepository;
+pub use webhooks::SqlWebhookRepository;
