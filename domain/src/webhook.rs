@@ -152,7 +152,7 @@ words! {
         Timeout "timeout",
         /// What came was not an answer of HTTP.
         Protocol "protocol",
-        /// The answer was longer than an answer may be.
+        /// The head of the answer was longer than one may be.
         TooLarge "too_large",
         /// It answered with a redirect, which is not followed.
         Redirect "redirect",
@@ -162,6 +162,8 @@ words! {
         Status "status",
         /// The event is no longer kept.
         EventGone "event_gone",
+        /// The secret does not open: it was sealed under another master key.
+        Secret "secret",
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::id::{DeliveryId, EventId, UserId, WebhookId};
+use domain::id::{DeliveryId, WebhookId};
 use domain::page::PageRequest;
 use domain::stats::WebhookStats;
 use domain::time::Timestamp;
 use domain::webhook::{Delivery, DeliveryAttempt, DeliveryFault, DeliveryState, DisableReason, Webhook};
 use futures_util::future::join_all;
 
-use super::samples::{TTL, at, event, events, full_event, payloads, sequence_all, user, uuid};
+use super::samples::{TTL, at, delivery_to, event, events, full_event, payloads, sequence_all, user, uuid, webhook};
 use crate::{
     ClaimedDelivery, DeliveryOutcome, DeliveryVerdict, Disabling, Effects, EventDeliveries, EventStore, InboxMark,
     LogSequencer, NewDelivery, Resent, Settled, WebhookQueue, WebhookRepository,
@@ -64,40 +64,6 @@ macro_rules! webhook_queue_conformance {
             ]
         );
     };
-}
-
-/// A webhook with the fields that every one has.
-pub fn webhook(owner: UserId) -> Webhook {
-    Webhook {
-        id: WebhookId::new(uuid()),
-        owner,
-        url: "https://hooks.example.org/plinth".to_owned(),
-        types: vec!["*".parse().expect("a filter")],
-        description: String::new(),
-        disabled: None,
-        sealed_secret: vec![0, 1, 2, 255],
-        previous: None,
-        failing_since: None,
-        failures: 0,
-        last_success_at: None,
-        created_at: at(0),
-        updated_at: at(0),
-        version: 1,
-    }
-}
-
-/// A delivery of an event that is in no log.
-pub fn delivery_to(webhook: &Webhook, created_at: Timestamp) -> NewDelivery {
-    NewDelivery {
-        id: DeliveryId::new(uuid()),
-        webhook_id: webhook.id,
-        owner: webhook.owner,
-        host: "hooks.example.org:443".to_owned(),
-        event_id: EventId::new(uuid()),
-        event_type: "webhook.test".parse().expect("a type"),
-        body: Some("{\"n\":\"ü\"}".to_owned()),
-        created_at,
-    }
 }
 
 fn marked(deliveries: Vec<NewDelivery>) -> EventDeliveries {

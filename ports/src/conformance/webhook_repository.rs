@@ -8,8 +8,7 @@ use domain::page::PageRequest;
 use domain::webhook::{DeliveryState, DisableReason, PreviousSecret, Webhook};
 use futures_util::future::join_all;
 
-use super::samples::{at, event, events, payloads, sequence_all, user, uuid};
-use super::webhook_queue::{delivery_to, webhook};
+use super::samples::{at, delivery_to, event, events, payloads, sequence_all, user, uuid, webhook};
 use crate::{
     Effects, EventStore, InsertWebhookError, LogSequencer, UpdateWebhookError, WebhookQueue, WebhookRepository,
 };
