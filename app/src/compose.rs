@@ -2,6 +2,7 @@
 
 pub mod look;
 mod master_key;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use adapter_sql::{
     ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
     SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
     SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository,
+    SqlUsageRepository, SqlUserRepository, SqlWebhookQueue, SqlWebhookRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -31,7 +32,7 @@ use ports::{
     EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
     MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
     RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository,
+    TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WebhookQueue, WebhookRepository, WebhookSender,
 };
 
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
@@ -153,6 +154,12 @@ pub struct Ports {
     pub files: Arc<dyn FileRepository>,
     /// Usage.
     pub usage: Arc<dyn UsageRepository>,
+    /// Webhooks.
+    pub webhooks: Arc<dyn WebhookRepository>,
+    /// Deliveries to them.
+    pub webhook_queue: Arc<dyn WebhookQueue>,
+    /// What sends them.
+    pub webhook_sender: Arc<dyn WebhookSender>,
     /// The database.
     pub database: Arc<dyn Probe>,
     /// Blobs by backend.
@@ -346,6 +353,9 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),
+        webhooks: Arc::new(SqlWebhookRepository::new(&db)),
+        webhook_queue: Arc::new(SqlWebhookQueue::new(&db)),
+        webhook_sender: webhooks::sender(config)?,
         database: Arc::new(SqlProbe::new(&db)),
         stores,
         mailer,

@@ -27,6 +27,7 @@ use crate::service::keys::{self, Keys};
 use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
+use crate::service::webhooks::{WebhookParts, Webhooks};
 use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::{EventHandler, HandlerWorker};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
@@ -34,10 +35,15 @@ use crate::worker::pruner::{Pruner, PrunerParts};
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
+use crate::worker::webhook_handler::WebhookHandler;
+use crate::worker::webhook_sender::{DeliverySettings, DeliveryWorker};
 use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
+
+/// How long a delivery is held beyond the longest attempt: for its turn, and for recording what became of it.
+const BEYOND_ATTEMPT: Duration = Duration::from_secs(30);
 
 /// The services of a process.
 #[derive(Debug)]
@@ -58,6 +64,8 @@ pub struct Services {
     pub events: Arc<Events>,
     /// Mail.
     pub mails: Arc<Mails>,
+    /// Webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// Administration.
     pub admin: Arc<Administration>,
     /// Signing keys.
@@ -144,6 +152,7 @@ impl Services {
             files: Arc::new(files(ports, config, public_url, &tiers)?),
             events: Arc::new(events(ports, config, &tiers)),
             mails: Arc::new(mails(ports, config, public_url)?),
+            webhooks: Arc::new(webhooks(ports, config)),
             accounts: Arc::new(accounts),
             sessions: Arc::new(sessions),
             admin: Arc::new(admin),
@@ -283,6 +292,18 @@ fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails
     }))
 }
 
+fn webhooks(ports: &Ports, config: &Config) -> Webhooks {
+    Webhooks::new(WebhookParts {
+        toolkit: ports.toolkit.clone(),
+        webhooks: Arc::clone(&ports.webhooks),
+        queue: Arc::clone(&ports.webhook_queue),
+        sender: Arc::clone(&ports.webhook_sender),
+        sealer: Arc::clone(&ports.sealer),
+        source: format!("urn:plinth:{}", ports.installation.id),
+        most: config.webhooks.per_user,
+    })
+}
+
 /// Runs what every process of an installation needs: the revocation poller and the keeper of the keys. `answered` ends when the last request of a draining process was answered: until then revocations are followed.
 pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationToken) {
     let gate = Arc::clone(&services.gate);
@@ -336,8 +357,10 @@ pub fn prune(ports: &Ports, config: &Config, lifecycle: &Lifecycle) {
         answers: Arc::clone(&ports.idempotency),
         sign_ins: Arc::clone(&ports.sign_ins),
         cursors: Arc::clone(&ports.cursors),
+        deliveries: Arc::clone(&ports.webhook_queue),
         clock: Arc::clone(&ports.toolkit.clock),
         policy: session_policy(config),
+        keep_deliveries: config.webhooks.keep,
     });
     lifecycle.spawn("prune", pruner.run(lifecycle.shutdown()));
 }
@@ -410,18 +433,36 @@ pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lif
     let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
     let group = usage.group().to_owned();
     let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
+    let webhooks = Arc::new(WebhookHandler::new(Arc::clone(&services.webhooks)));
+    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
+    let webhook_group = webhooks.group().to_owned();
+    let webhooks = HandlerWorker::new(webhooks, log, cursors, ports.toolkit.clone(), owner.clone());
     let workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: vec![(group, usage.counters())],
+        handlers: vec![(group, usage.counters()), (webhook_group, webhooks.counters())],
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
     drive_one("usage handler", usage, ports, lifecycle);
+    drive_one("webhook handler", webhooks, ports, lifecycle);
+    let (deliveries, shutdown) = (delivery_worker(services, config, owner.clone()), lifecycle.shutdown());
+    lifecycle.spawn_essential("webhook sender", deliveries.run(shutdown));
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));
     prune(ports, config, lifecycle);
     workers
+}
+
+fn delivery_worker(services: &Services, config: &Config, owner: String) -> DeliveryWorker {
+    let settings = DeliverySettings {
+        owner,
+        concurrency: config.webhooks.concurrency,
+        per_host: config.webhooks.per_host,
+        lease: config.webhooks.timeout + BEYOND_ATTEMPT,
+        disable_after: config.webhooks.disable_after,
+    };
+    DeliveryWorker::new(Arc::clone(&services.webhooks), settings)
 }
 
 fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: String) -> MailSender {

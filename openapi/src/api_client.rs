@@ -9,6 +9,7 @@ mod error;
 mod file;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::{Problem, RefreshBody, TokenPairBody};
 
 pub use error::ApiError;
 pub use file::{ByteRange, Content, NewFile};
+pub use webhook::WebhookOwner;
 
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

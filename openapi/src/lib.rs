@@ -16,6 +16,7 @@ mod text;
 mod time;
 #[cfg(feature = "client")]
 mod watch;
+mod webhooks;
 
 pub use accounts::*;
 #[cfg(feature = "client")]
@@ -34,3 +35,4 @@ pub use text::*;
 pub use time::*;
 #[cfg(feature = "client")]
 pub use watch::*;
+pub use webhooks::*;

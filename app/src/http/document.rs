@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, events, files, keys, mail, me, sessions, webhooks};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -29,10 +29,12 @@ pub type Apis = (
     mail::MailApi,
     admin::AdminApi,
     keys::KeysApi,
+    webhooks::WebhooksApi,
+    webhooks::InstallationWebhooksApi,
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 8] = [
+const ERRORS: [&[(&str, &[&str])]; 10] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
@@ -41,6 +43,8 @@ const ERRORS: [&[(&str, &[&str])]; 8] = [
     mail::ERRORS,
     admin::ERRORS,
     keys::ERRORS,
+    webhooks::ERRORS,
+    webhooks::INSTALLATION_ERRORS,
 ];
 
 const DESCRIPTION: &str = "\

@@ -11,6 +11,7 @@ pub mod mail;
 mod places;
 pub mod sessions;
 pub mod throttle;
+pub mod webhooks;
 
 use std::sync::Arc;
 

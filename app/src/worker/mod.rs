@@ -7,6 +7,8 @@ pub mod pruner;
 pub mod sequencer;
 pub mod tailer;
 pub mod usage_handler;
+pub mod webhook_handler;
+pub mod webhook_sender;
 
 #[cfg(test)]
 pub(crate) mod testing;

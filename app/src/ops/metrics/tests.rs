@@ -68,6 +68,7 @@ fn full() -> Reading {
         body,
         log_known: true,
         mail_known: true,
+        webhooks_known: true,
     }
 }
 
@@ -104,6 +105,7 @@ fn what_could_not_be_read_is_left_out_rather_than_zero() {
     let unknown = page(&Reading {
         log_known: false,
         mail_known: false,
+        webhooks_known: false,
         ..full()
     });
     for name in [
@@ -122,6 +124,7 @@ fn a_process_without_figures_tells_no_zeros_about_itself() {
         body: StatsBody::default(),
         log_known: false,
         mail_known: false,
+        webhooks_known: false,
     };
     assert!(!page(&reading).contains("process_"));
 }
