@@ -20,3 +20,4 @@ mod readme;
 mod rows;
 mod rust_client;
 mod tools;
+mod webhooks;

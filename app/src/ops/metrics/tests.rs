@@ -39,6 +39,7 @@ fn full() -> Reading {
     }];
     body.revocations_age_ms = Some(250);
     body.passwords.time = times();
+    body.webhooks.time = times();
     body.log.append = times();
     body.log.publish = times();
     body.log.lags = vec![LagBody {
