@@ -10,12 +10,14 @@ of your own needs the ten lines of `verified` alone, with one secret.
 import json
 import pathlib
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cloudevents.http import from_http
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 FOLDER = pathlib.Path(sys.argv[1])
+SAYING = threading.Lock()
 
 
 def verified(secret: str, headers: dict[str, str], body: bytes) -> bool:
@@ -54,7 +56,8 @@ class Receiver(BaseHTTPRequestHandler):
             "answer": answer,
         }
         # Said before it is answered: whatever is taken is in the output.
-        print(json.dumps(line), flush=True)
+        with SAYING:
+            print(json.dumps(line), flush=True)
         self.send_response(answer)
         self.send_header("content-length", "0")
         self.end_headers()
