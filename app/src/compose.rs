@@ -1,10 +1,12 @@
 //! Composition: the only place that names adapters. Everything else sees ports.
 
+mod kafka;
 pub mod look;
 mod master_key;
 mod webhooks;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +18,11 @@ use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 pub use adapter_sql::Obstacle;
 use adapter_sql::{
-    ConnectError, Database, DatabaseOptions, SqlCursorStore, SqlEventLog, SqlEventStore, SqlFileRepository,
-    SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe,
-    SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository, SqlWebhookQueue, SqlWebhookRepository,
+    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlCursorStore, SqlEventLog, SqlEventStore,
+    SqlFileRepository, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer, SqlMailQueue,
+    SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed, SqlSessionRepository,
+    SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository, SqlWebhookQueue,
+    SqlWebhookRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -29,12 +32,14 @@ use migration::{MigrateError, Status};
 use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
     BackendError, BindMasterKeyError, BlobStore, Clock, CursorStore, EventLog, EventPublisher, EventStore,
-    EventSubscriber, FileRepository, IdempotencyStore, Installation, InstallationRepository, LinkSigner, LogSequencer,
-    MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec,
-    RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WebhookQueue, WebhookRepository, WebhookSender,
+    EventSubscriber, FileRepository, IdempotencyStore, Ids, Installation, InstallationRepository, LinkSigner,
+    LogSequencer, MailQueue, Mailer, OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter,
+    RefreshTokenCodec, RegistrationRepository, RevocationFeed, Sealer, SessionRepository, SignInLedger,
+    SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WakeupBus,
+    WebhookQueue, WebhookRepository, WebhookSender,
 };
 
+pub use self::kafka::Relay;
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
 use crate::ops::{BackendState, MeasuredEventStore};
 use crate::service::Toolkit;
@@ -97,6 +102,9 @@ pub enum ComposeError {
     #[error("{0}: {source}", source = .0.source)]
     Backend(#[from] BackendError),
 }
+
+/// Work that goes on beside the calls of an adapter.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A backend behind a breaker, as operators see it.
 pub struct Guarded {
@@ -170,6 +178,8 @@ pub struct Ports {
     pub publisher: Arc<dyn EventPublisher>,
     /// Live events, out.
     pub subscriber: Arc<dyn EventSubscriber>,
+    /// The way to Kafka, where it is configured.
+    pub relay: Option<Relay>,
     /// Rate limits.
     pub limiter: Arc<dyn RateLimiter>,
     /// Password hashing.
@@ -194,6 +204,8 @@ pub struct Ports {
     pub guarded: Vec<Guarded>,
     /// The process, as the kernel sees it.
     pub process: Arc<dyn Fn() -> ProcessStats + Send + Sync>,
+    /// What adapters need run for them, by name, until the process drains.
+    pub tasks: Vec<(&'static str, Task)>,
     /// What each role stands on, for the banner.
     pub adapters: Vec<(&'static str, String)>,
     local_stores: Vec<Arc<LocalBlobStore>>,
@@ -313,7 +325,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         Err(BindMasterKeyError::Backend(error)) => return Err(error.into()),
     }
     let installation = installations.get().await?;
-    let own_name = format!("urn:plinth:{}", installation.id);
+    let own_name = installation.urn();
     let issuer_name = config.auth.issuer.clone().unwrap_or_else(|| own_name.clone());
     let audience = config.auth.audience.clone().unwrap_or(own_name);
     let keyring = Arc::new(PasetoKeyring::new(
@@ -325,12 +337,15 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let mut guarded = Vec::new();
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
     let mailer = mailer(config, &clock, &mut guarded).await?;
+    let relay = kafka::relay(config, &installation.urn(), &clock, &mut guarded)?;
     let bus = Arc::new(LocalEventBus::new());
     let store = Arc::new(SqlEventStore::new(&db));
     let appended = Arc::new(MeasuredEventStore::new(store, Arc::clone(&clock)));
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness)));
+    let (wakeups, tasks) = wakeups(&db, &*ids);
     let toolkit = Toolkit {
-        ids: Arc::new(SystemIds::new(Arc::clone(&clock), Arc::clone(&randomness))),
-        wakeups: Arc::new(LocalWakeupBus::new()),
+        ids,
+        wakeups,
         clock,
         randomness,
     };
@@ -361,6 +376,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         mailer,
         publisher: Arc::clone(&bus) as Arc<dyn EventPublisher>,
         subscriber: bus,
+        relay,
         limiter: Arc::new(LocalRateLimiter::new()),
         hasher: Arc::new(hasher),
         sealer,
@@ -373,6 +389,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         audience,
         guarded,
         process: Arc::new(process_stats),
+        tasks,
         adapters: roles(config),
         local_stores,
         handle: db,
@@ -453,6 +470,15 @@ async fn mailer(
     Ok(mailer)
 }
 
+/// Wake-ups within the process and, on PostgreSQL, between the nodes.
+fn wakeups(db: &Database, ids: &dyn Ids) -> (Arc<dyn WakeupBus>, Vec<(&'static str, Task)>) {
+    let here: Arc<dyn WakeupBus> = Arc::new(LocalWakeupBus::new());
+    match PostgresWakeupBus::new(db, Arc::clone(&here), ids.next().to_string()) {
+        Some((shared, carried)) => (Arc::new(shared), vec![("wake-ups", Box::pin(carried))]),
+        None => (here, Vec::new()),
+    }
+}
+
 /// What each role stands on.
 fn roles(config: &Config) -> Vec<(&'static str, String)> {
     let database = match config.database.url.engine() {
@@ -470,10 +496,16 @@ fn roles(config: &Config) -> Vec<(&'static str, String)> {
     });
     vec![
         ("database", database),
-        ("events", "log in the database, streams in process".to_owned()),
+        ("events", events(config)),
         ("files", backends.collect::<Vec<_>>().join("; ")),
         ("mail", format!(".eml files, {}", config.mail.outbox_dir.display())),
     ]
+}
+
+fn events(config: &Config) -> String {
+    let relayed = config.kafka.as_ref();
+    let relayed = relayed.map(|kafka| format!(", to the topic {} of Kafka, {}", kafka.topic, kafka.brokers));
+    format!("log in the database, streams in process{}", relayed.unwrap_or_default())
 }
 
 fn guarded(

@@ -109,12 +109,14 @@ impl Server {
             .public_url
             .clone()
             .unwrap_or_else(|| PublicUrl::of_listener(http_address));
-        let ports = compose::ports(config).await?;
+        let mut ports = compose::ports(config).await?;
+        start::carry(&mut ports, lifecycle);
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
         ports.sweep_uploads(config.database.url.is_postgres()).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
+        start::watch(&ports, lifecycle);
         let tailer = start::follow(&ports, &services, lifecycle).await?;
         let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
         let table = route_table();
@@ -159,11 +161,13 @@ impl Server {
             .public_url
             .clone()
             .unwrap_or_else(|| PublicUrl::of_listener(config.http.bind));
-        let ports = compose::ports(config).await?;
+        let mut ports = compose::ports(config).await?;
+        start::carry(&mut ports, lifecycle);
         let services = Services::new(&ports, config, &public_url)?;
         services.start(config).await?;
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
+        start::watch(&ports, lifecycle);
         let workers = start::work(&ports, &services, config, lifecycle);
         let draining = lifecycle.shutdown();
         lifecycle.spawn("drain", async move {
@@ -424,6 +428,7 @@ fn spawn_ops(
         gate: Arc::clone(&services.gate),
         tailer: watched.tailer,
         workers: watched.workers,
+        broker: ports.relay.as_ref().map(|relay| Arc::clone(&relay.probe)),
         backends: ports
             .guarded
             .iter()

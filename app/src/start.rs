@@ -32,6 +32,7 @@ use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::{EventHandler, HandlerWorker};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
+use crate::worker::relay::RelayHandler;
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
@@ -44,6 +45,8 @@ const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
 
 /// How long a delivery is held beyond the longest attempt: for its turn, and for recording what became of it.
 const BEYOND_ATTEMPT: Duration = Duration::from_secs(30);
+/// How often the broker is looked after.
+const LOOK_AFTER_BROKER: Duration = Duration::from_secs(5);
 
 /// The services of a process.
 #[derive(Debug)]
@@ -269,7 +272,7 @@ fn events(ports: &Ports, config: &Config, tiers: &Arc<Tiers>) -> Events {
         tiers: Arc::clone(tiers),
         limits_enabled: config.limits_enabled,
         client_prefix: config.events.client_prefix.clone(),
-        source: format!("urn:plinth:{}", ports.installation.id),
+        source: ports.installation.urn(),
         streams_per_user: u32::try_from(config.events.streams_per_user).unwrap_or(u32::MAX),
         heartbeat: config.events.stream_heartbeat,
     })
@@ -313,6 +316,42 @@ pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationTo
         while pause(keys::LOOK, &shutdown).await {
             if let Err(error) = kept.step().await {
                 tracing::warn!(%error, "signing keys cannot be looked at");
+            }
+        }
+    });
+}
+
+/// Runs what adapters need run for them, until the process drains.
+pub fn carry(ports: &mut Ports, lifecycle: &Lifecycle) {
+    for (name, task) in ports.tasks.drain(..) {
+        let shutdown = lifecycle.shutdown();
+        lifecycle.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = shutdown.draining() => {}
+            }
+        });
+    }
+}
+
+/// Looks after the broker now and then, where there is one, so that its absence shows before the first event has to wait.
+pub fn watch(ports: &Ports, lifecycle: &Lifecycle) {
+    let Some(relay) = &ports.relay else { return };
+    let (probe, shutdown) = (Arc::clone(&relay.probe), lifecycle.shutdown());
+    lifecycle.spawn("broker", async move {
+        let mut well = true;
+        loop {
+            let looked = probe.check().await;
+            match &looked {
+                Ok(()) if !well => tracing::info!(backend = probe.name(), "the broker is there again"),
+                Err(error) if well => {
+                    tracing::warn!(backend = probe.name(), %error, cause = %error.source, "the broker is away");
+                }
+                Ok(()) | Err(_) => {}
+            }
+            well = looked.is_ok();
+            if !pause(LOOK_AFTER_BROKER, &shutdown).await {
+                return;
             }
         }
     });
@@ -430,21 +469,25 @@ pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lif
         Arc::clone(&ports.toolkit.clock),
         config.events.client_prefix.clone(),
     ));
-    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
-    let group = usage.group().to_owned();
-    let usage = HandlerWorker::new(usage, log, cursors, ports.toolkit.clone(), owner.clone());
     let webhooks = Arc::new(WebhookHandler::new(Arc::clone(&services.webhooks)));
-    let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
-    let webhook_group = webhooks.group().to_owned();
-    let webhooks = HandlerWorker::new(webhooks, log, cursors, ports.toolkit.clone(), owner.clone());
-    let workers = Workers {
+    let mut handlers: Vec<(&'static str, Arc<dyn EventHandler>)> =
+        vec![("usage handler", usage), ("webhook handler", webhooks)];
+    if let Some(relay) = &ports.relay {
+        handlers.push(("kafka relay", Arc::new(RelayHandler::new(Arc::clone(&relay.publisher)))));
+    }
+    let mut workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: vec![(group, usage.counters()), (webhook_group, webhooks.counters())],
+        handlers: Vec::new(),
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
-    drive_one("usage handler", usage, ports, lifecycle);
-    drive_one("webhook handler", webhooks, ports, lifecycle);
+    for (name, handler) in handlers {
+        let group = handler.group().to_owned();
+        let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
+        let worker = HandlerWorker::new(handler, log, cursors, ports.toolkit.clone(), owner.clone());
+        workers.handlers.push((group, worker.counters()));
+        drive_one(name, worker, ports, lifecycle);
+    }
     let (deliveries, shutdown) = (delivery_worker(services, config, owner.clone()), lifecycle.shutdown());
     lifecycle.spawn_essential("webhook sender", deliveries.run(shutdown));
     let sender = mail_sender(ports, services, config, owner);

@@ -65,6 +65,36 @@ pub struct LogStats {
     pub lags: Vec<(String, u64)>,
 }
 
+/// A cluster of brokers, as the client of this process sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClusterStats {
+    /// Brokers that the cluster has told of.
+    pub brokers: u32,
+    /// Those of them that are connected. A client connects to those that it needs.
+    pub brokers_up: u32,
+    /// Events handed over and not acknowledged yet.
+    pub queued_events: u64,
+    /// Their size.
+    pub queued_bytes: u64,
+    /// Whether nothing can be handed over: no broker is reached, or those that are take nothing.
+    pub away: bool,
+}
+
+/// The topic of events, as the cluster describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicStats {
+    /// Brokers of the cluster.
+    pub brokers: u32,
+    /// Partitions of the topic.
+    pub partitions: u32,
+    /// Replicas of the partition that has the fewest.
+    pub replicas: u32,
+    /// Replicas in sync of the partition that has the fewest.
+    pub in_sync: u32,
+    /// Partitions that have no leader: nothing can be written to them or read from them.
+    pub leaderless: u32,
+}
+
 /// The mail ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MailStats {

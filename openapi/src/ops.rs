@@ -78,6 +78,9 @@ pub struct StatsBody {
     pub revocations_age_ms: Option<u64>,
     /// Remote backends behind a breaker.
     pub backends: Vec<BackendStatsBody>,
+    /// The brokers that events are relayed to, as this process sees them; absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStatsBody>,
 }
 
 /// Requests.
@@ -317,7 +320,7 @@ pub struct HashStatsBody {
 pub struct BackendStatsBody {
     /// Its name, such as `files local`.
     pub name: String,
-    /// What it does: `files` or `mail`.
+    /// What it does: `files`, `mail` or `events`.
     #[serde(default)]
     pub kind: String,
     /// `closed`, `open` or `half_open`.
@@ -344,4 +347,19 @@ pub struct OperationStatsBody {
     pub failures: u64,
     /// How long a call took. Reading ends with the first byte, writing with the last.
     pub time: HistogramBody,
+}
+
+/// Brokers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatsBody {
+    /// Brokers that the cluster has told of.
+    pub brokers: u32,
+    /// Those of them that this process is connected to; it connects to those that it needs.
+    pub brokers_up: u32,
+    /// Events handed over and not acknowledged yet.
+    pub queued_events: u64,
+    /// Their size.
+    pub queued_bytes: u64,
+    /// Whether nothing can be handed over.
+    pub away: bool,
 }

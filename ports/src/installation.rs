@@ -15,6 +15,13 @@ pub struct Installation {
     pub created_at: Timestamp,
 }
 
+impl Installation {
+    /// Its name: the `source` of its events, and the issuer and audience of its tokens unless configured otherwise.
+    pub fn urn(&self) -> String {
+        format!("urn:plinth:{}", self.id)
+    }
+}
+
 /// The installation row.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]

@@ -1,7 +1,7 @@
 //! Health and figures of a backend.
 
 use async_trait::async_trait;
-use domain::stats::{PoolStats, StatementStats};
+use domain::stats::{ClusterStats, PoolStats, StatementStats};
 use domain::time::Timestamp;
 
 use crate::BackendError;
@@ -36,4 +36,7 @@ pub trait Probe: Send + Sync + 'static {
 
     /// The statements that this process sent it, for backends that have them. Every statement MUST be counted once, those that failed too.
     fn statements(&self) -> Option<StatementStats>;
+
+    /// The brokers behind it, for backends that have such. MUST NOT wait for them.
+    fn cluster(&self) -> Option<ClusterStats>;
 }

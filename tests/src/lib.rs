@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub mod api;
+pub mod kafka;
 pub mod licence;
 pub mod mime;
 pub mod outbox;
@@ -30,6 +31,14 @@ pub fn workspace_root() -> PathBuf {
 )]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A number that the environment of the test run sets, for a test that can be made longer by hand.
+///
+/// # Panics
+/// When it is set to something else.
+pub fn number_from(name: &str) -> Option<u64> {
+    environment(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
 /// Says a line on standard error past the test runner's capture, so that it is seen although the test passes.

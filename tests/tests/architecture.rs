@@ -47,7 +47,7 @@ const NORMAL: &Table = &[
     (
         APP,
         &[
-            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, WEBHOOK,
+            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA, WEBHOOK,
         ],
     ),
     (TESTS, &[]),
@@ -57,7 +57,7 @@ const NORMAL: &Table = &[
 const DEV: &Table = &[
     (DOMAIN, &[]),
     (PORTS, &[]),
-    (SQL, &[PORTS, MIGRATION]),
+    (SQL, &[PORTS, MIGRATION, LOCAL]),
     (LOCAL, &[PORTS]),
     (CRYPTO, &[PORTS]),
     (SYSTEM, &[PORTS]),

@@ -1,8 +1,8 @@
 //! What changed between two readings, as sentences.
-use openapi::StatsBody;
+use openapi::{BackendStatsBody, StatsBody};
 
 use crate::format::{of, short, span, words};
-use crate::warning::Severity;
+use crate::warning::{BROKER, Severity};
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,8 +214,9 @@ pub fn changes(before: &StatsBody, after: &StatsBody, elapsed_ms: u64, silent_ms
             .dependencies
             .iter()
             .find(|other| other.name == dependency.name);
-        // A backend's state is told once, by its breaker.
-        if after.backends.iter().all(|backend| backend.name != dependency.name) {
+        // A backend's state is told once, by its breaker; but a broker may be away while its breaker is closed.
+        let by_its_breaker = |backend: &BackendStatsBody| backend.name == dependency.name && backend.kind != BROKER;
+        if !after.backends.iter().any(by_its_breaker) {
             turned(
                 &dependency.name,
                 earlier.map(|other| other.status.as_str()),

@@ -101,11 +101,20 @@ fn warn(found: &mut Vec<Warning>, severity: Severity, screen: Screen, text: Stri
     found.push(Warning { severity, text, screen });
 }
 
+/// The kind of a backend that events are relayed to: it may be known to be away before its breaker opens.
+pub const BROKER: &str = "events";
+
 /// Dependencies, but for backends, whose breakers tell more.
 fn health(stats: &StatsBody, found: &mut Vec<Warning>) {
     for dependency in &stats.health.dependencies {
         let severity = state_severity(&dependency.status);
-        if severity == Severity::Fine || stats.backends.iter().any(|backend| backend.name == dependency.name) {
+        let backend = stats.backends.iter().find(|backend| backend.name == dependency.name);
+        let told_by_its_breaker = backend.is_some_and(|backend| backend.kind != BROKER || backend.breaker != "closed");
+        if severity == Severity::Fine || told_by_its_breaker {
+            continue;
+        }
+        if backend.is_some() {
+            work::broker_away(stats, &dependency.name, found);
             continue;
         }
         let reason = dependency

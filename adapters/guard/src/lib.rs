@@ -4,9 +4,11 @@
 //! pleased its caller: "there is no such blob" is an answer, and a breaker that opened at it would make an outage of it.
 
 mod blobs;
+mod events;
 mod guard;
 mod mailer;
 
 pub use blobs::GuardedBlobStore;
+pub use events::GuardedEventPublisher;
 pub use guard::{GuardPolicy, GuardRefusal, GuardStats, OperationStats};
 pub use mailer::GuardedMailer;

@@ -8,6 +8,7 @@ mod options;
 mod publisher;
 mod record;
 mod topic;
+mod watch;
 
 pub use options::{KafkaOptions, OptionsError};
 pub use publisher::KafkaEventPublisher;

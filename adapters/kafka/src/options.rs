@@ -18,8 +18,8 @@ pub struct KafkaOptions {
     pub client_id: String,
     /// Partitions of the topic, when it is made here. Users are spread over them by the hash of their id.
     pub partitions: u32,
-    /// Replicas of each partition, when the topic is made here.
-    pub replication: u16,
+    /// Replicas of each partition, when the topic is made here; without a number, as many as the cluster makes by itself.
+    pub replication: Option<u16>,
     /// How long an event may take until it is acknowledged; then its batch fails and comes again. Less than the lease of a
     /// cursor would be of no use: brokers need some seconds to choose a leader.
     pub delivery_timeout: Duration,
@@ -40,7 +40,7 @@ impl KafkaOptions {
             source: source.into(),
             client_id: "plinth".to_owned(),
             partitions: 12,
-            replication: 1,
+            replication: None,
             delivery_timeout: Duration::from_secs(30),
             queue_events: 20_000,
             queue_kib: 32 * 1024,
@@ -100,6 +100,7 @@ const OURS: &[&str] = &[
     "retries",
     "message.send.max.retries",
     "transactional.id",
+    "statistics.interval.ms",
 ];
 
 impl KafkaOptions {
@@ -143,7 +144,7 @@ impl KafkaOptions {
             .set("queue.buffering.max.kbytes", self.queue_kib.to_string())
             // Events that come together travel together; one that comes alone waits for no other.
             .set("linger.ms", "2")
-            .set("statistics.interval.ms", "0");
+            .set("statistics.interval.ms", "2000");
         if !self
             .settings
             .iter()
@@ -154,8 +155,8 @@ impl KafkaOptions {
         Ok(config)
     }
 
-    /// The configuration of an administrator of topics.
-    pub(crate) fn admin(&self) -> Result<ClientConfig, OptionsError> {
+    /// The configuration of a client that looks at topics or makes them.
+    pub(crate) fn client(&self) -> Result<ClientConfig, OptionsError> {
         self.common()
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::event::LoggedEvent;
-use ports::{BackendError, EventPublisher};
+use domain::stats::{ClusterStats, PoolStats, StatementStats, TopicStats};
+use ports::{BackendError, EventPublisher, Probe, Survey};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
@@ -15,7 +16,10 @@ use tokio::sync::RwLock;
 use crate::ADAPTER;
 use crate::options::{KafkaOptions, refused};
 use crate::record::Record;
-use crate::topic::{failed, make_if_missing};
+use crate::topic::{self, failed};
+use crate::watch::Watch;
+
+pub(crate) type Producer = FutureProducer<Watch>;
 
 /// [`EventPublisher`] on Kafka: an idempotent producer that waits for all replicas in sync.
 ///
@@ -25,12 +29,13 @@ use crate::topic::{failed, make_if_missing};
 pub struct KafkaEventPublisher {
     options: KafkaOptions,
     current: RwLock<Current>,
+    watch: Watch,
 }
 
 /// The producer at work; none until the topic is there, and after one was given up.
 #[derive(Default)]
 struct Current {
-    producer: Option<FutureProducer>,
+    producer: Option<Producer>,
     topic_is_there: bool,
     /// Counts producers, so that of many callers who see one fail only one replaces it.
     generation: u64,
@@ -48,10 +53,19 @@ impl KafkaEventPublisher {
         Ok(Self {
             options,
             current: RwLock::default(),
+            watch: Watch::default(),
         })
     }
 
-    async fn producer(&self) -> Result<(FutureProducer, u64), BackendError> {
+    /// The topic as the cluster describes it; none when it is not there. Nothing is made.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn topic(&self) -> Result<Option<TopicStats>, BackendError> {
+        topic::look(&self.options, &self.watch).await
+    }
+
+    async fn producer(&self) -> Result<(Producer, u64), BackendError> {
         {
             let current = self.current.read().await;
             if let Some(producer) = &current.producer {
@@ -60,13 +74,13 @@ impl KafkaEventPublisher {
         }
         let mut current = self.current.write().await;
         if !current.topic_is_there {
-            make_if_missing(&self.options).await?;
+            topic::make_if_missing(&self.options, &self.watch).await?;
             current.topic_is_there = true;
         }
         if current.producer.is_none() {
             let config = self.options.producer();
             let config = config.map_err(|error| BackendError::permanent(ADAPTER, "open", error))?;
-            let made: Result<FutureProducer, _> = config.create();
+            let made: Result<Producer, _> = config.create_with_context(self.watch.clone());
             current.producer = Some(made.map_err(|error| BackendError::permanent(ADAPTER, "open", refused(&error)))?);
             current.generation += 1;
         }
@@ -97,7 +111,7 @@ impl KafkaEventPublisher {
     }
 
     /// Hands all of it over in order and waits for every acknowledgement.
-    async fn deliver(&self, producer: &FutureProducer, events: &[Arc<LoggedEvent>]) -> Result<(), KafkaError> {
+    async fn deliver(&self, producer: &Producer, events: &[Arc<LoggedEvent>]) -> Result<(), KafkaError> {
         let mut waiting: VecDeque<DeliveryFuture> = VecDeque::with_capacity(events.len());
         for event in events {
             let record = Record::of(event, &self.options.source);
@@ -144,22 +158,70 @@ impl EventPublisher for KafkaEventPublisher {
         if events.is_empty() {
             return Ok(());
         }
-        let (producer, generation) = self.producer().await?;
-        let delivered = tokio::time::timeout(self.options.delivery_timeout, self.deliver(&producer, events));
-        let timed_out = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
-        match delivered.await.unwrap_or_else(timed_out) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // Whatever failed, what is behind it must not go out before it is tried again: with the producer goes its queue.
-                self.give_up(generation, &error).await;
-                Err(failed("publish", error))
+        let handed_over = async {
+            let (producer, generation) = self.producer().await?;
+            let delivered = tokio::time::timeout(self.options.delivery_timeout, self.deliver(&producer, events));
+            let timed_out = |_| Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+            match delivered.await.unwrap_or_else(timed_out) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    // Whatever failed, what is behind it must not go out before it is tried again: with the producer goes its queue.
+                    self.give_up(generation, &error).await;
+                    Err(failed("publish", error))
+                }
             }
-        }
+        };
+        let outcome = handed_over.await;
+        self.watch
+            .attempted(outcome.as_ref().err().is_none_or(|error| !error.temporary));
+        outcome
     }
 
     /// Nobody can tell who reads a topic.
     fn has_audience(&self) -> bool {
         true
+    }
+}
+
+/// Asked now and then, it also keeps a producer at hand, so that an absent cluster is noticed before the first event.
+#[async_trait]
+impl Probe for KafkaEventPublisher {
+    fn name(&self) -> &'static str {
+        ADAPTER
+    }
+
+    async fn check(&self) -> Result<(), BackendError> {
+        let looked = async {
+            let (producer, _) = self.producer().await?;
+            topic::describe(producer, self.options.topic.clone(), &self.watch).await
+        };
+        let outcome = match looked.await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(BackendError::temporary(ADAPTER, "check", "the topic is gone")),
+            Err(error) => Err(error),
+        };
+        self.watch.looked(outcome.is_ok());
+        outcome
+    }
+
+    async fn schema(&self) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    async fn survey(&self) -> Result<Survey, BackendError> {
+        Ok(Survey::default())
+    }
+
+    fn pool(&self) -> Option<PoolStats> {
+        None
+    }
+
+    fn statements(&self) -> Option<StatementStats> {
+        None
+    }
+
+    fn cluster(&self) -> Option<ClusterStats> {
+        Some(self.watch.cluster())
     }
 }
 

@@ -105,3 +105,18 @@ async fn fixture() -> Option<(Pair, MockCluster<'static, DefaultProducerContext>
 }
 
 ports::event_publisher_conformance!(fixture());
+
+mod probe {
+    use std::sync::Arc;
+
+    use ports::Probe;
+
+    use super::{DefaultProducerContext, MockCluster, fixture};
+
+    async fn probed() -> Option<(Arc<dyn Probe>, MockCluster<'static, DefaultProducerContext>)> {
+        let ((publisher, _), cluster) = fixture().await?;
+        Some((Arc::new(publisher), cluster))
+    }
+
+    ports::probe_conformance!(probed());
+}

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use adapter_kafka::{KafkaEventPublisher, KafkaOptions};
 use domain::event::LoggedEvent;
-use ports::EventPublisher as _;
 use ports::conformance::event_publisher::event;
+use ports::{EventPublisher as _, Probe as _};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
@@ -316,17 +316,18 @@ async fn a_real_cluster_gets_its_topic_and_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_the_cluster_refuses_to_make_is_a_fault_for_good() {
+async fn a_topic_that_the_cluster_refuses_to_make_is_no_fault_of_the_events() {
     let Some(options) = real() else {
         return;
     };
     let options = KafkaOptions {
-        replication: 99,
+        replication: Some(99),
         ..options
     };
     let publisher = KafkaEventPublisher::new(options).expect("options");
     let refused = publisher.publish(&batch(1..=1, 1..=1)).await.expect_err("99 replicas");
-    assert!(!refused.temporary, "{refused}: {}", refused.source);
+    assert!(refused.temporary, "{refused}: {}", refused.source);
+    assert!(publisher.cluster().expect("brokers").away);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,4 +342,5 @@ async fn nobody_at_the_address_is_told_as_temporary() {
         .await
         .expect_err("nobody is there");
     assert!(refused.temporary, "{refused}");
+    assert!(publisher.cluster().expect("brokers").away);
 }

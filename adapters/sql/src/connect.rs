@@ -384,6 +384,14 @@ impl Database {
         }
     }
 
+    /// The pool, on PostgreSQL.
+    pub(crate) fn postgres(&self) -> Option<&PgPool> {
+        match &self.inner.pools {
+            Pools::Postgres(pool) => Some(pool),
+            Pools::Sqlite { .. } => None,
+        }
+    }
+
     /// How to open a reader of one's own, on SQLite.
     pub(crate) fn sqlite_reader(&self) -> Option<&SqliteConnectOptions> {
         match &self.inner.pools {

@@ -29,6 +29,7 @@ mod sessions;
 mod signin;
 mod usage;
 mod users;
+mod wakeups;
 mod webhooks;
 
 pub use connect::{ConnectError, Database, DatabaseOptions, Dialect, Obstacle, Synchronous};
@@ -50,4 +51,5 @@ pub use sessions::SqlSessionRepository;
 pub use signin::SqlSignInLedger;
 pub use usage::SqlUsageRepository;
 pub use users::SqlUserRepository;
+pub use wakeups::PostgresWakeupBus;
 pub use webhooks::SqlWebhookRepository;

@@ -1,7 +1,7 @@
 //! Whether the database answers, whether its schema serves this binary, and its pool.
 
 use async_trait::async_trait;
-use domain::stats::{PoolStats, StatementStats};
+use domain::stats::{ClusterStats, PoolStats, StatementStats};
 use ports::{BackendError, Probe, Survey};
 
 use crate::connect::{Database, Dialect};
@@ -76,6 +76,10 @@ impl Probe for SqlProbe {
 
     fn statements(&self) -> Option<StatementStats> {
         Some(self.db.statements())
+    }
+
+    fn cluster(&self) -> Option<ClusterStats> {
+        None
     }
 }
 

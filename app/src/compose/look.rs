@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use domain::stats::TopicStats;
 use migration::Status;
 use ports::{
     BlobStore, Clock, EventLog, EventStore, IdempotencyStore, Ids, InstallationRepository, LinkSigner, LogSequencer,
@@ -15,7 +16,7 @@ use super::{
     PasetoKeyring, SqlEventLog, SqlEventStore, SqlIdempotencyStore, SqlInstallationRepository, SqlLogSequencer,
     SqlMailQueue, SqlProbe, SqlSigningKeyRepository, SystemClock, SystemIds, SystemRandomness,
 };
-use crate::config::{BackendConfig, Config, DatabaseEngine};
+use crate::config::{BackendConfig, Config, DatabaseEngine, KafkaConfig};
 use crate::service::Toolkit;
 
 /// Connections that a look needs: one that writes and one that reads.
@@ -173,6 +174,14 @@ pub fn blob_folder(backend: &BackendConfig) -> Option<&PathBuf> {
 pub async fn blob_store(backend: &BackendConfig) -> Result<Arc<dyn BlobStore>, ComposeError> {
     let BackendConfig::Local { root } = backend;
     Ok(Arc::new(LocalBlobStore::open(root).await?))
+}
+
+/// The topic that events go to, as its cluster describes it: none when it is not there.
+///
+/// # Errors
+/// When the cluster cannot be asked.
+pub async fn topic(kafka: &KafkaConfig) -> Result<Option<TopicStats>, ComposeError> {
+    Ok(super::kafka::open(kafka, "urn:plinth:doctor")?.topic().await?)
 }
 
 /// The folder that mail is written to; none when it leaves for a server.

@@ -1,5 +1,7 @@
 //! From resolved values to the typed configuration, and the rules between keys.
 
+mod kafka;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -189,6 +191,7 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             streams_per_user: values.get("events.streams_per_user")?,
             stream_heartbeat: values.get("events.stream_heartbeat")?,
         },
+        kafka: kafka::read(values)?,
         mail: read_mail(values)?,
         log: LogConfig {
             level: values.get("log.level")?,
@@ -351,6 +354,7 @@ fn check(resolved: &mut Resolved, config: &Config) {
     rules.check_reach(config);
     rules.check_pairs(config);
     rules.check_backends(config);
+    kafka::check(&mut rules, config);
     let faults = rules.faults;
     resolved.faults.extend(faults);
 }

@@ -62,6 +62,8 @@ pub struct Config {
     pub files: FilesConfig,
     /// Events and streams.
     pub events: EventsConfig,
+    /// Events to Kafka, where brokers are named.
+    pub kafka: Option<KafkaConfig>,
     /// Mail.
     pub mail: MailConfig,
     /// Logging.
@@ -241,6 +243,37 @@ pub struct EventsConfig {
     pub streams_per_user: usize,
     /// How often a silent stream says that it lives.
     pub stream_heartbeat: Duration,
+}
+
+/// Section `kafka`.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `HOST:PORT`, several with commas.
+    pub brokers: String,
+    /// The topic of events.
+    pub topic: String,
+    /// Partitions of the topic when it is made.
+    pub partitions: u32,
+    /// Replicas of the topic when it is made; absent means as many as the cluster makes by itself.
+    pub replication: Option<u32>,
+    /// How long a batch may take.
+    pub delivery_timeout: Duration,
+    /// How brokers are spoken to: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
+    pub security_protocol: String,
+    /// How we prove who we are.
+    pub sasl_mechanism: Option<String>,
+    /// Who we are.
+    pub sasl_username: Option<String>,
+    /// The password.
+    pub sasl_password: Option<Secret<String>>,
+    /// Authorities that vouch for the brokers.
+    pub tls_ca: Option<PathBuf>,
+    /// Our certificate.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Further settings of librdkafka, by name.
+    pub settings: Secret<Vec<(String, String)>>,
 }
 
 /// Section `mail`.

@@ -76,6 +76,58 @@ pub(super) fn log_filter(text: &str) -> bool {
     !text.trim().is_empty() && EnvFilter::try_new(text).is_ok()
 }
 
+/// Brokers: `HOST:PORT`, several with commas. A host is a name, an IPv4 address, or an IPv6 address in brackets.
+pub(super) fn brokers(text: &str) -> bool {
+    let broker = |broker: &str| {
+        let Some((host, port)) = broker.rsplit_once(':') else {
+            return false;
+        };
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bracketed {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => {
+                (1..=253).contains(&host.len())
+                    && host
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+            }
+        };
+        host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    text.split(',').all(|entry| broker(entry.trim()))
+}
+
+/// The name of a topic, as Kafka has it (`org.apache.kafka.common.internals.Topic`).
+pub(super) fn topic(text: &str) -> bool {
+    (1..=249).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A name or a password of moderate length.
+pub(super) fn short_text(text: &str) -> bool {
+    (1..=256).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+/// The settings in a text: `name=value`, with commas or line breaks between; none when one of them is not of that form.
+pub(super) fn read_settings(text: &str) -> Option<Vec<(String, String)>> {
+    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+    let setting = |entry: &str| {
+        let (name, value) = entry.split_once('=')?;
+        let name = name.trim();
+        let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        named.then(|| (name.to_owned(), value.trim().to_owned()))
+    };
+    entries.map(setting).collect()
+}
+
+/// Whether a text holds settings.
+pub(super) fn settings(text: &str) -> bool {
+    read_settings(text).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +157,31 @@ mod tests {
         for wrong in ["", ".", "app", "App.", "user.", "mail.x.", "a..", "-a."] {
             assert!(!event_prefix(wrong), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn brokers_topics_and_settings_are_known_by_shape() {
+        for right in ["kafka:9092", "10.0.0.1:9092, b-2.example.org:9093", "[::1]:9092"] {
+            assert!(brokers(right), "{right:?}");
+        }
+        for wrong in [
+            "",
+            "kafka",
+            "kafka:0",
+            "kafka:99999",
+            ":9092",
+            "http://kafka:9092",
+            "a:1,,b:2",
+            "::1:9092",
+        ] {
+            assert!(!brokers(wrong), "{wrong:?}");
+        }
+        assert!(topic("plinth.events") && topic("A_b-c.9"));
+        assert!(!topic("") && !topic("..") && !topic("a b") && !topic(&"x".repeat(250)));
+        let read = read_settings("a.b=1, c = x=y\n\nd=");
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(read, Some(vec![pair("a.b", "1"), pair("c", "x=y"), pair("d", "")]));
+        assert!(!settings("a.b") && !settings("=1") && !settings("a b=1"));
     }
 
     #[test]

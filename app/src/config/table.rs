@@ -1,5 +1,8 @@
 //! Every key of the configuration, in the order of the reference.
 
+mod base;
+mod remote;
+
 use super::key::Key;
 use super::key::Preset::{Is, Named, Words};
 use super::kind::Kind;
@@ -52,260 +55,31 @@ pub(super) const BUILT_IN_NAMES: [(&str, &str); 4] = [
     ("files.backends.", "local"),
 ];
 
+/// The parts of the table in their order.
+const PARTS: [&[Key]; 3] = [base::KEYS, OWN, remote::KEYS];
+
+const LENGTH: usize = PARTS[0].len() + PARTS[1].len() + PARTS[2].len();
+
 /// All keys.
-pub(super) static KEYS: &[Key] = &[
-    Key::new(
-        "data_dir",
-        Kind::Path,
-        Is("./plinth-data"),
-        "/var/lib/plinth",
-        "The folder of the SQLite database, blobs, the mail outbox and the master key. A relative path starts where the process was started.",
-    ),
-    Key::new(
-        "master_key",
-        Kind::MasterKey,
-        Words("on SQLite made in the data folder, mode 0600; on PostgreSQL required"),
-        "",
-        "The key under which stored secrets are sealed and from which the others derive. Every node needs the same one; losing it loses every password. Make one with `head -c 32 /dev/urandom | base64`.",
-    ),
-    Key::new(
-        "public_url",
-        Kind::PublicUrl,
-        Words("the bound address when that is loopback, otherwise required"),
-        "https://plinth.example.org",
-        "The address under which clients reach the API; every link in mails and documents is built from it. A path prefix is kept.",
-    ),
-    Key::new(
-        "database.url",
-        Kind::Database,
-        Words("`sqlite://<data_dir>/plinth.db`"),
-        "postgres://plinth@db.example.org/plinth?sslmode=require",
-        "The database. Shown without its password.",
-    ),
-    Key::new(
-        "database.max_connections",
-        Kind::Integer(1, 1_000),
-        Is("15"),
-        "30",
-        "The most connections that one process opens.",
-    ),
-    Key::new(
-        "database.acquire_timeout",
-        Kind::Duration(100, MINUTE),
-        Is("3s"),
-        "5s",
-        "How long a request waits for a connection before it is answered with 503 and `Retry-After`.",
-    ),
-    Key::new(
-        "database.idle_timeout",
-        Kind::Duration(SECOND, DAY),
-        Is("10m"),
-        "5m",
-        "How long an unused connection is kept.",
-    ),
-    Key::new(
-        "database.max_lifetime",
-        Kind::Duration(MINUTE, DAY),
-        Is("30m"),
-        "1h",
-        "How long any connection is kept, so that a changed address or password is noticed.",
-    ),
-    Key::new(
-        "database.busy_timeout",
-        Kind::Duration(100, MINUTE),
-        Is("5s"),
-        "10s",
-        "SQLite: how long a write waits for another process that is writing.",
-    ),
-    Key::new(
-        "database.synchronous",
-        Kind::Choice(&["full", "normal"]),
-        Is("full"),
-        "full",
-        "SQLite: `normal` is faster and may lose the last commits when the power fails.",
-    ),
-    Key::new(
-        "database.migrate",
-        Kind::Bool,
-        Is("true"),
-        "false",
-        "Whether the server brings the schema up to date when it starts; otherwise `plinth migrate` must have done so.",
-    ),
-    Key::new(
-        "http.bind",
-        Kind::Listen,
-        Is("127.0.0.1:8080"),
-        "0.0.0.0:8080",
-        "Where the API listens. Port 0 takes a free port.",
-    ),
-    Key::new(
-        "http.max_connections",
-        Kind::Integer(1, 1_000_000),
-        Is("4096"),
-        "10000",
-        "The most client connections at once.",
-    ),
-    Key::new(
-        "http.max_header_bytes",
-        Kind::Size(8 * KIB, MIB),
-        Is("32KiB"),
-        "64KiB",
-        "The most bytes of a request's head.",
-    ),
-    Key::new(
-        "http.max_json_bytes",
-        Kind::Size(KIB, 64 * MIB),
-        Is("1MiB"),
-        "2MiB",
-        "The most bytes of a JSON body. Event batches and files have limits of their own.",
-    ),
-    Key::new(
-        "http.header_timeout",
-        Kind::Duration(100, 5 * MINUTE),
-        Is("10s"),
-        "5s",
-        "How long a client may take to send a request's head.",
-    ),
-    Key::new(
-        "http.body_stall_timeout",
-        Kind::Duration(100, 10 * MINUTE),
-        Is("30s"),
-        "1m",
-        "How long a body may stand still while it is sent; it must come at 1 KiB/s at least, or the time that it lost adds up to this.",
-    ),
-    Key::new(
-        "http.idle_timeout",
-        Kind::Duration(100, HOUR),
-        Is("75s"),
-        "2m",
-        "How long a connection may wait between two requests. Keep it above the same setting of a proxy in front.",
-    ),
-    Key::new(
-        "http.drain_grace",
-        Kind::Duration(0, 5 * MINUTE),
-        Is("500ms"),
-        "5s",
-        "How long new connections are still taken after the signal to stop, while load balancers notice.",
-    ),
-    Key::new(
-        "http.shutdown_timeout",
-        Kind::Duration(100, HOUR),
-        Is("10s"),
-        "30s",
-        "How long stopping may take in all; what is not answered by then is cut.",
-    ),
-    Key::new(
-        "http.trusted_proxies",
-        Kind::Networks,
-        Words("none: the socket's address counts"),
-        "10.0.0.0/8,fd00::/8",
-        "The proxies whose forwarding headers are believed about the client's address.",
-    ),
-    Key::new(
-        "http.cors_origins",
-        Kind::Origins,
-        Words("none: browsers on other origins are refused"),
-        "https://app.example.org",
-        "The browser origins that may call the API.",
-    ),
-    Key::new(
-        "ops.bind",
-        Kind::Listen,
-        Is("127.0.0.1:9090"),
-        "0.0.0.0:9090",
-        "Where the ops listener listens. Port 0 takes a free port.",
-    ),
-    Key::new(
-        "ops.token",
-        Kind::SecretText("a secret of 16 to 256 visible ASCII letters", rule::token),
-        Words("none: allowed on loopback only"),
-        "",
-        "The bearer token that `/ops/*` asks for. Health and metrics stay open.",
-    ),
-    Key::new(
-        "auth.registration",
-        Kind::Choice(&["open", "closed"]),
-        Is("open"),
-        "closed",
-        "Who may register: anybody, or nobody (administrators still make users).",
-    ),
-    Key::new(
-        "auth.password_min_length",
-        Kind::Integer(8, 64),
-        Is("15"),
-        "12",
-        "The fewest code points of a password (NIST SP 800-63B-4: 15 where it is the only factor, never under 8).",
-    ),
-    Key::new(
-        "auth.bcrypt_cost",
-        Kind::Integer(4, 16),
-        Is("12"),
-        "13",
-        "The work factor of password hashing; each step doubles the time. Under 10 (the least that OWASP advises) is for tests and reported as dangerous. Passwords are hashed again at their next login.",
-    ),
-    Key::new(
-        "auth.hash_threads",
-        Kind::Integer(1, 256),
-        Words("the number of cores"),
-        "4",
-        "How many passwords are hashed at once.",
-    ),
-    Key::new(
-        "auth.hash_queue",
-        Kind::Integer(1, 100_000),
-        Is("64"),
-        "128",
-        "How many passwords may wait to be hashed; further ones are answered with 503 and `Retry-After`.",
-    ),
-    Key::new(
-        "auth.access_token_ttl",
-        Kind::Duration(MINUTE, HOUR),
-        Is("15m"),
-        "5m",
-        "The life of an access token.",
-    ),
-    Key::new(
-        "auth.session_idle_ttl",
-        Kind::Duration(5 * MINUTE, 400 * DAY),
-        Is("7d"),
-        "14d",
-        "How long a session lives without being used.",
-    ),
-    Key::new(
-        "auth.session_ttl",
-        Kind::Duration(5 * MINUTE, 400 * DAY),
-        Is("90d"),
-        "30d",
-        "How long a session lives in all.",
-    ),
-    Key::new(
-        "auth.refresh_grace",
-        Kind::Duration(0, MINUTE),
-        Is("10s"),
-        "5s",
-        "How long a used refresh token gets the same successor again, for answers that were lost on the way.",
-    ),
-    Key::new(
-        "auth.revocation_max_age",
-        Kind::Duration(SECOND, 15 * MINUTE),
-        Is("60s"),
-        "30s",
-        "How old a node's knowledge of revocations may be before it answers 503 `auth_state_stale`.",
-    ),
-    Key::new(
-        "auth.issuer",
-        Kind::Text("1 to 255 visible ASCII letters", rule::claim),
-        Words("`urn:plinth:<installation id>`"),
-        "https://plinth.example.org",
-        "The `iss` claim of tokens.",
-    ),
-    Key::new(
-        "auth.audience",
-        Kind::Text("1 to 255 visible ASCII letters", rule::claim),
-        Words("`urn:plinth:<installation id>`"),
-        "https://api.example.org",
-        "The `aud` claim of tokens.",
-    ),
+pub(super) static KEYS: &[Key] = &joined();
+
+const fn joined() -> [Key; LENGTH] {
+    let mut all = [base::KEYS[0]; LENGTH];
+    let (mut part, mut next) = (0, 0);
+    while part < PARTS.len() {
+        let mut index = 0;
+        while index < PARTS[part].len() {
+            all[next] = PARTS[part][index];
+            next += 1;
+            index += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// What Plinth does by itself.
+const OWN: &[Key] = &[
     Key::new(
         "admin.email",
         Kind::Text("one e-mail address", rule::email),
@@ -547,26 +321,5 @@ pub(super) static KEYS: &[Key] = &[
         Is("30s"),
         "1m",
         "How long a process holds the mails that it hands over, which may take two thirds of it; after a crash another process takes over by then.",
-    ),
-    Key::new(
-        "smtp.url",
-        Kind::Absent("SMTP; mails land in the outbox folder", true),
-        Words("none"),
-        "",
-        "The mail server.",
-    ),
-    Key::new(
-        "kafka.brokers",
-        Kind::Absent("Kafka; handlers and streams read the log", false),
-        Words("none"),
-        "",
-        "The brokers.",
-    ),
-    Key::new(
-        "redis.url",
-        Kind::Absent("Redis; limits are kept by each process", true),
-        Words("none"),
-        "",
-        "The Redis server.",
     ),
 ];

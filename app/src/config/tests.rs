@@ -205,7 +205,7 @@ fn a_fault_does_not_cause_a_second_one() {
 
 #[test]
 fn what_is_not_built_in_is_refused_plainly() {
-    for (name, text) in [("SMTP_URL", "SMTP"), ("KAFKA_BROKERS", "Kafka"), ("REDIS_URL", "Redis")] {
+    for (name, text) in [("SMTP_URL", "SMTP"), ("REDIS_URL", "Redis")] {
         let told = faults(from_variables(&[(&format!("PLINTH_{name}"), "smtp://localhost")]));
         assert!(
             told.len() == 1 && told[0].contains(&format!("must not be set: this binary was built without {text}")),
@@ -381,4 +381,62 @@ fn it_is_known_where_each_secret_stands() {
         ]
     );
     assert_eq!(secrets[0].origin, Origin::Variable("PLINTH_DATABASE_URL".to_owned()));
+}
+
+#[test]
+fn settings_of_kafka_ask_for_each_other() {
+    let brokers = ("PLINTH_KAFKA_BROKERS", "kafka:9092");
+    let kafka = from_variables(&[brokers]).unwrap().config.kafka.unwrap();
+    assert_eq!(
+        (kafka.topic.as_str(), kafka.partitions, kafka.replication),
+        ("plinth.events", 12, None)
+    );
+    assert!(from_variables(&[]).unwrap().config.kafka.is_none());
+    for (variables, told) in [
+        (vec![("PLINTH_KAFKA_SASL_PASSWORD", "hunter2")], "kafka.brokers"),
+        (
+            vec![brokers, ("PLINTH_KAFKA_SASL_PASSWORD", "hunter2")],
+            "kafka.sasl_password",
+        ),
+        (vec![brokers, ("PLINTH_KAFKA_TLS_CA", "ca.pem")], "kafka.tls_ca"),
+        (vec![("PLINTH_KAFKA_BROKERS", "kafka")], "kafka.brokers"),
+        (vec![brokers, ("PLINTH_KAFKA_SETTINGS", "hunter2")], "kafka.settings"),
+        (
+            vec![
+                brokers,
+                ("PLINTH_KAFKA_SECURITY_PROTOCOL", "ssl"),
+                ("PLINTH_KAFKA_TLS_KEY", "k.pem"),
+            ],
+            "kafka.tls_certificate",
+        ),
+    ] {
+        let faults = faults(from_variables(&variables));
+        assert!(
+            faults.len() == 1 && faults[0].starts_with(told),
+            "{variables:?}: {faults:?}"
+        );
+        assert!(!faults[0].contains("hunter2"));
+    }
+    let half = [
+        brokers,
+        ("PLINTH_KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+        ("PLINTH_KAFKA_SASL_USERNAME", "plinth"),
+    ];
+    let told = faults(from_variables(&half));
+    assert_eq!(told.len(), 2, "{told:?}");
+    let whole = [
+        brokers,
+        ("PLINTH_KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+        ("PLINTH_KAFKA_SASL_USERNAME", "plinth"),
+        ("PLINTH_KAFKA_SASL_PASSWORD", "hunter2"),
+        ("PLINTH_KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+        ("PLINTH_KAFKA_SETTINGS", "socket.timeout.ms=5000"),
+    ];
+    let loaded = from_variables(&whole).unwrap();
+    assert!(!format!("{:?}{:?}", loaded.config, loaded.settings).contains("hunter2"));
+    let kafka = loaded.config.kafka.unwrap();
+    assert_eq!(
+        kafka.settings.expose(),
+        &[("socket.timeout.ms".to_owned(), "5000".to_owned())]
+    );
 }

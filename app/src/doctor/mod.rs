@@ -9,6 +9,7 @@ mod backends;
 mod database;
 mod events;
 mod hygiene;
+mod kafka;
 mod listeners;
 mod secrets;
 #[cfg(test)]
@@ -195,6 +196,10 @@ pub async fn examine(config: &Config, options: &Options, tell: &mut (dyn FnMut(&
     let keys = secrets_of(e, config, tables.as_ref(), &toolkit).await;
     let serving = served(e, config, &keys).await;
     log(e, tables.as_ref(), &toolkit, serving).await;
+    if let Some(kafka) = &config.kafka {
+        e.judge("kafka", kafka::topic(kafka)).await;
+        e.judge("kafka TLS", async { kafka::tls(kafka) }).await;
+    }
     files(e, config, connection.is_some(), &toolkit).await;
     mail(
         e,

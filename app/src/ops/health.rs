@@ -20,6 +20,8 @@ pub enum BackendState {
     Open,
     /// A trial is due or under way.
     HalfOpen,
+    /// Calls pass, and the backend is known to be away.
+    Away,
 }
 
 /// What health is judged by.
@@ -118,6 +120,7 @@ fn backend(name: &str, state: BackendState) -> DependencyBody {
             Some("its breaker is open after repeated failures".to_owned()),
         ),
         BackendState::HalfOpen => dependency(name, "degraded", Some("its breaker lets trials through".to_owned())),
+        BackendState::Away => dependency(name, "degraded", Some("it is not reached, or takes nothing".to_owned())),
     }
 }
 

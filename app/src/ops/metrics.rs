@@ -3,6 +3,8 @@
 //! Labels hold names of ours alone (routes, statuses, operations, groups, configured backends), never what a client sent,
 //! so that the number of series has a bound. What could not be read is left out: a gap is honest, a zero is not.
 
+mod broker;
+
 use openapi::{BackendStatsBody, HistogramBody, LogStatsBody, StatsBody};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -40,6 +42,7 @@ fn families(reading: &Reading) -> Vec<MetricFamily> {
         stats.workers.is_some(),
     );
     page.backends(&stats.backends);
+    page.broker(stats);
     page.health(stats);
     page.0
 }

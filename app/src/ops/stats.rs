@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::stats::{LogStats, MailStats, ProcessStats, WebhookStats};
+use domain::stats::{ClusterStats, LogStats, MailStats, ProcessStats, WebhookStats};
 use domain::time::Timestamp;
 use openapi::{
-    BackendStatsBody, HashStatsBody, HistogramBody, LagBody, LogStatsBody, MailStatsBody, PoolStatsBody,
-    ProcessStatsBody, RuntimeStatsBody, StatsBody, WebhookStatsBody,
+    BackendStatsBody, ClusterStatsBody, HashStatsBody, HistogramBody, LagBody, LogStatsBody, MailStatsBody,
+    PoolStatsBody, ProcessStatsBody, RuntimeStatsBody, StatsBody, WebhookStatsBody,
 };
 use ports::{BackendError, Clock, EventLog, MailQueue, PasswordHasher, Probe, WebhookQueue};
 use tokio::sync::Mutex;
@@ -64,6 +64,8 @@ pub struct StatsParts {
     pub tailer: Option<Arc<WorkCounters>>,
     /// What the workers of this process did, where it has any.
     pub workers: Option<Workers>,
+    /// The broker, where there is one.
+    pub broker: Option<Arc<dyn Probe>>,
     /// Backends behind a breaker.
     pub backends: Vec<Arc<dyn Fn() -> BackendStatsBody + Send + Sync>>,
     /// The process, as the kernel sees it.
@@ -155,6 +157,7 @@ impl Stats {
             tokens: self.p.tokens.read(),
             revocations_age_ms: gate_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             backends: self.p.backends.iter().map(|read| read()).collect(),
+            cluster: self.p.broker.as_ref().and_then(|broker| broker.cluster()).map(cluster),
         };
         Reading {
             body,
@@ -224,6 +227,16 @@ impl Stats {
             shed: hash.shed,
             time: hash.time.into(),
         }
+    }
+}
+
+fn cluster(stats: ClusterStats) -> ClusterStatsBody {
+    ClusterStatsBody {
+        brokers: stats.brokers,
+        brokers_up: stats.brokers_up,
+        queued_events: stats.queued_events,
+        queued_bytes: stats.queued_bytes,
+        away: stats.away,
     }
 }
 

@@ -16,7 +16,7 @@ use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
 use crate::lifecycle::Shutdown;
 use crate::service::Toolkit;
 
-/// How many events are read in one step.
+/// How many events are read in one step, unless the handler takes more.
 const BATCH: u32 = 200;
 /// Of how many shards events are handled at the same time, by handlers that take them one by one: each takes a connection, which requests need more.
 const SIDE_BY_SIDE: usize = 4;
@@ -32,6 +32,11 @@ const RETRY: RetrySchedule = RetrySchedule {
 pub trait EventHandler: Send + Sync + 'static {
     /// The name that its cursors and its inbox marks stand under. It never changes: another name begins at the beginning.
     fn group(&self) -> &'static str;
+
+    /// How many events it is given at once, at most.
+    fn batch(&self) -> u32 {
+        BATCH
+    }
 
     /// Handles one event; events of one user come in order. An event may come again, so what it changes is written together with the group's inbox mark in one call of a port.
     ///
@@ -167,7 +172,7 @@ impl HandlerWorker {
         if cursors.is_empty() {
             return Ok(Pace::Rest);
         }
-        let events = self.log.read(&cursors, BATCH).await?;
+        let events = self.log.read(&cursors, self.handler.batch()).await?;
         if events.is_empty() {
             return Ok(Pace::Rest);
         }
@@ -179,7 +184,7 @@ impl HandlerWorker {
         let handled: u64 = outcomes.iter().map(|outcome| outcome.handled).sum();
         self.settle(outcomes).await?;
         // A batch that was cut short, by its size or by the lease, is gone on with at once.
-        Ok(if read == u64::from(BATCH) || handled < read {
+        Ok(if read == u64::from(self.handler.batch()) || handled < read {
             Pace::More
         } else {
             Pace::Rest

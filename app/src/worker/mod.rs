@@ -4,6 +4,7 @@ pub mod file_sweeper;
 pub mod handlers;
 pub mod mail_sender;
 pub mod pruner;
+pub mod relay;
 pub mod sequencer;
 pub mod tailer;
 pub mod usage_handler;

@@ -18,6 +18,7 @@ macro_rules! probe_conformance {
                 the_name_can_stand_in_a_health_answer,
                 pool_figures_agree_with_each_other,
                 every_statement_is_counted,
+                a_healthy_cluster_is_not_away,
             ]
         );
     };
@@ -83,4 +84,12 @@ pub async fn every_statement_is_counted(probe: &Arc<dyn Probe>) {
     let counted = |stats: &domain::stats::StatementStats| stats.time.counts.iter().sum::<u64>();
     assert!(counted(&after) >= counted(&before) + 3, "{before:?} {after:?}");
     assert_eq!(after.failures, before.failures);
+}
+
+/// After it answered; the brokers that are connected are some of those that are known.
+pub async fn a_healthy_cluster_is_not_away(probe: &Arc<dyn Probe>) {
+    probe.check().await.expect("it answers");
+    if let Some(cluster) = probe.cluster() {
+        assert!(!cluster.away && cluster.brokers_up <= cluster.brokers, "{cluster:?}");
+    }
 }

@@ -13,6 +13,7 @@ mod accounts;
 mod edge;
 mod events;
 mod files;
+mod kafka;
 mod load;
 mod logins;
 mod peers;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use report::Report;
 
 /// What is measured, in the order in which it is.
-const SECTIONS: [&str; 6] = ["edge", "accounts", "events", "logins", "files", "starts"];
+const SECTIONS: [&str; 7] = ["edge", "accounts", "events", "kafka", "logins", "files", "starts"];
 
 /// How a run is made.
 struct Plan {
@@ -84,6 +85,7 @@ async fn measure(plan: &Plan) {
             "edge" => edge::measure(plan, &mut report).await,
             "accounts" => accounts::measure(plan, &mut report).await,
             "events" => events::measure(plan, &mut report).await,
+            "kafka" => kafka::measure(plan, &mut report).await,
             "logins" => logins::measure(plan, &mut report).await,
             "files" => files::measure(plan, &mut report).await,
             _ => starts::measure(plan, &mut report).await,

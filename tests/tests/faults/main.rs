@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crash;
+mod kafka;
 mod load;
 #[path = "../common/rows.rs"]
 mod rows;

@@ -13,6 +13,7 @@ mod flow_passwords;
 mod flow_sessions;
 mod flow_users;
 mod fuzzed;
+mod kafka;
 mod limits;
 mod pages;
 mod readme;

@@ -139,6 +139,17 @@ pub(super) fn failed(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     warn(found, Severity::Warn, Screen::Mail, text);
 }
 
+/// The broker is away, and what that means: events wait for it, and for it alone.
+pub(super) fn broker_away(stats: &StatsBody, name: &str, found: &mut Vec<Warning>) {
+    let waiting = stats.log.lags.iter().find(|lag| lag.group == name);
+    let waiting = waiting.map_or(0, |lag| lag.events);
+    let text = format!(
+        "{name} is not reached, or takes nothing; {} for it. Streams and handlers go on.",
+        of(waiting, "event waits", "events wait")
+    );
+    warn(found, Severity::Warn, Screen::Events, text);
+}
+
 pub(super) fn mail(stats: &StatsBody, found: &mut Vec<Warning>) {
     let (dead, oldest) = (stats.mail.dead, stats.mail.oldest_due_seconds);
     if oldest >= MAIL_LATE.0 {

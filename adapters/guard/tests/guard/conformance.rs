@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use adapter_guard::{GuardPolicy, GuardedBlobStore, GuardedMailer};
+use adapter_guard::{GuardPolicy, GuardedBlobStore, GuardedEventPublisher, GuardedMailer};
 use ports::conformance::mailer::MailerSubject;
 
-use super::support::{MemoryBlobStore, MemoryMailer, TestClock};
+use super::support::{MemoryBlobStore, MemoryBus, MemoryMailer, TestClock};
 
 async fn blobs() -> Option<(GuardedBlobStore, ())> {
     let clock = Arc::new(TestClock::default());
@@ -29,8 +29,18 @@ async fn mails() -> Option<(MailerSubject<GuardedMailer>, ())> {
     ))
 }
 
+async fn events() -> Option<((GuardedEventPublisher, MemoryBus), ())> {
+    let (clock, bus) = (Arc::new(TestClock::default()), MemoryBus::default());
+    let publisher = GuardedEventPublisher::new(Arc::new(bus.clone()), "memory", GuardPolicy::default(), clock);
+    Some(((publisher, bus), ()))
+}
+
 mod blob_store {
     ports::blob_store_conformance!(super::blobs());
+}
+
+mod event_publisher {
+    ports::event_publisher_conformance!(super::events());
 }
 
 mod mailer {

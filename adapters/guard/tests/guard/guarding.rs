@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapter_guard::{GuardPolicy, GuardRefusal, GuardStats, GuardedBlobStore, GuardedMailer};
+use adapter_guard::{GuardPolicy, GuardRefusal, GuardStats, GuardedBlobStore, GuardedEventPublisher, GuardedMailer};
 use async_trait::async_trait;
 use domain::blob::{BlobKey, ByteRange};
 use domain::breaker::{BreakerPolicy, BreakerState};
@@ -15,8 +15,8 @@ use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use ports::conformance::blob_store::{body, key};
 use ports::{
-    BackendError, BlobStore, ByteStream, Clock, GetBlobError, Mailer as _, MockBlobStore, MockMailer, PutBlobError,
-    SendMailError, StreamError,
+    BackendError, BlobStore, ByteStream, Clock, EventPublisher as _, GetBlobError, Mailer as _, MockBlobStore,
+    MockEventPublisher, MockMailer, PutBlobError, SendMailError, StreamError,
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -388,4 +388,24 @@ async fn a_server_that_is_away_is_left_alone_and_its_messages_are_for_later() {
     let stats = mailer.stats();
     assert_eq!(totals(&stats), [3, 3, 1, 0]);
     assert_eq!((stats.operations[1].name, stats.operations[1].failures), ("send", 3));
+}
+
+#[tokio::test]
+async fn a_broker_that_fails_is_left_alone_and_a_record_that_it_refuses_is_an_answer() {
+    let mut inner = MockEventPublisher::new();
+    inner.expect_publish().times(3).returning(|_| Err(permanent()));
+    inner.expect_publish().times(3).returning(|_| Err(temporary()));
+    let clock = Arc::new(TestClock::default());
+    let publisher = GuardedEventPublisher::new(Arc::new(inner), "kafka", policy(), clock);
+    for _ in 0..3 {
+        let refused = publisher.publish(&[]).await.expect_err("the record is refused");
+        assert!(!refused.temporary);
+    }
+    assert!(matches!(publisher.breaker(), BreakerState::Closed { .. }));
+    for _ in 0..3 {
+        publisher.publish(&[]).await.expect_err("the broker is away");
+    }
+    let left_alone = publisher.publish(&[]).await.expect_err("it is not asked");
+    assert!(matches!(refusal(&left_alone), Some(GuardRefusal::Open(_))));
+    assert_eq!(totals(&publisher.stats()), [6, 3, 1, 0]);
 }

@@ -8,12 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::blob::{BlobKey, ByteRange};
+use domain::event::LoggedEvent;
+use domain::id::UserId;
 use domain::mail::RenderedMail;
 use domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
-use ports::{BackendError, BlobStore, ByteStream, Clock, GetBlobError, Mailer, PutBlobError, SendMailError};
+use ports::{
+    BackendError, BlobStore, ByteStream, Clock, EventPublisher, EventSubscriber, EventSubscription, GetBlobError,
+    Mailer, PutBlobError, SendMailError,
+};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A clock that stands still until it is moved.
 #[derive(Debug, Default)]
@@ -118,5 +124,37 @@ impl Mailer for MemoryMailer {
         );
         self.0.lock().expect("nobody panicked").push(source);
         Ok("250 2.0.0 ok".to_owned())
+    }
+}
+
+/// Live events in memory, for whoever follows a user.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryBus(Arc<Mutex<Vec<(UserId, UnboundedSender<Arc<LoggedEvent>>)>>>);
+
+#[async_trait]
+impl EventPublisher for MemoryBus {
+    async fn publish(&self, events: &[Arc<LoggedEvent>]) -> Result<(), BackendError> {
+        let followers = self.0.lock().expect("nobody panicked");
+        for event in events {
+            let of_the_user = followers.iter().filter(|(user, _)| *user == event.event.user_id);
+            for (_, follower) in of_the_user {
+                let _ = follower.send(Arc::clone(event));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_audience(&self) -> bool {
+        true
+    }
+}
+
+impl EventSubscriber for MemoryBus {
+    fn subscribe(&self, user: UserId) -> EventSubscription {
+        let (sender, receiver) = unbounded_channel();
+        self.0.lock().expect("nobody panicked").push((user, sender));
+        Box::pin(stream::unfold(receiver, |mut receiver| async move {
+            Some((receiver.recv().await?, receiver))
+        }))
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use openapi::{
-    CodeCountBody, DependencyBody, LagBody, OperationStatsBody, RouteStatsBody, StatusCountBody, WorkerStatsBody,
+    ClusterStatsBody, CodeCountBody, DependencyBody, LagBody, OperationStatsBody, RouteStatsBody, StatusCountBody,
+    WorkerStatsBody,
 };
 
 use super::*;
@@ -59,7 +60,12 @@ fn full() -> Reading {
         }],
         ..BackendStatsBody::default()
     };
-    body.backends = vec![backend("files", "files local", "get"), backend("mail", "mail", "send")];
+    body.backends = vec![
+        backend("files", "files local", "get"),
+        backend("mail", "mail", "send"),
+        backend("events", "kafka", "publish"),
+    ];
+    body.cluster = Some(ClusterStatsBody::default());
     body.health.dependencies = vec![DependencyBody {
         name: "database".to_owned(),
         status: "ok".to_owned(),

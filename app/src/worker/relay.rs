@@ -1,0 +1,97 @@
+//! The relay: hands the log's events over to a broker, in order, at least once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::event::LoggedEvent;
+use ports::{BackendError, EventPublisher};
+
+use super::handlers::{EventHandler, HandleEventError};
+
+/// The name of its cursors, and the origin of dead letters that the broker refused.
+const GROUP: &str = "kafka";
+
+/// Publishes every event of the log. A batch is handed over together, and the cursors move when all of it is acknowledged. It keeps no marks: what comes twice carries the same id.
+pub struct RelayHandler {
+    publisher: Arc<dyn EventPublisher>,
+}
+
+impl std::fmt::Debug for RelayHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayHandler").finish_non_exhaustive()
+    }
+}
+
+impl RelayHandler {
+    /// A handler that publishes with this.
+    pub fn new(publisher: Arc<dyn EventPublisher>) -> Self {
+        Self { publisher }
+    }
+}
+
+/// What may pass is no fault of the events: all of them wait.
+fn judged(error: BackendError) -> HandleEventError {
+    if error.temporary {
+        HandleEventError::Backend(error)
+    } else {
+        HandleEventError::Failed(error.into())
+    }
+}
+
+#[async_trait]
+impl EventHandler for RelayHandler {
+    fn group(&self) -> &'static str {
+        GROUP
+    }
+
+    fn batch(&self) -> u32 {
+        2_000
+    }
+
+    async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError> {
+        self.publisher.publish(&[Arc::new(event.clone())]).await.map_err(judged)
+    }
+
+    async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
+        let shared: Vec<Arc<LoggedEvent>> = events.iter().cloned().map(Arc::new).collect();
+        self.publisher.publish(&shared).await.map_err(judged)?;
+        Ok(Some(vec![true; events.len()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ports::MockEventPublisher;
+
+    use super::super::testing::{away, logged, user_in};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_goes_together_and_in_order() {
+        let mut publisher = MockEventPublisher::new();
+        publisher
+            .expect_publish()
+            .withf(|events| events.iter().map(|event| event.position).eq([1, 2, 3]))
+            .times(1)
+            .returning(|_| Ok(()));
+        let events: Vec<LoggedEvent> = (1..=3).map(|at| logged(user_in(0), at, "app.a", "1")).collect();
+        let handled = RelayHandler::new(Arc::new(publisher)).handle_batch(&events).await;
+        assert_eq!(handled.unwrap(), Some(vec![true; 3]));
+    }
+
+    #[tokio::test]
+    async fn an_absent_broker_and_a_refused_event_are_told_apart() {
+        let mut publisher = MockEventPublisher::new();
+        publisher.expect_publish().times(1).returning(|_| Err(away()));
+        publisher
+            .expect_publish()
+            .times(1)
+            .returning(|_| Err(BackendError::permanent("kafka", "publish", "too large")));
+        let relay = RelayHandler::new(Arc::new(publisher));
+        let event = logged(user_in(0), 1, "app.a", "1");
+        let waits = relay.handle(&event).await;
+        assert!(matches!(waits, Err(HandleEventError::Backend(error)) if error.temporary));
+        let refused = relay.handle(&event).await;
+        assert!(matches!(refused, Err(HandleEventError::Failed(_))));
+    }
+}
