@@ -43,8 +43,8 @@ use crate::worker::{WorkCounters, Worker, drive};
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
 
-/// How long a delivery is held beyond the longest attempt: for its turn, and for recording what became of it.
-const BEYOND_ATTEMPT: Duration = Duration::from_secs(30);
+/// How long a delivery is held beyond the longest attempt, for recording what became of it. What a killed process had in hand goes on elsewhere after both.
+const BEYOND_ATTEMPT: Duration = Duration::from_secs(10);
 /// How often the broker is looked after.
 const LOOK_AFTER_BROKER: Duration = Duration::from_secs(5);
 
