@@ -31,11 +31,11 @@ impl Drop for Guard {
 
 fn sender(allowed: &[&str], extra_roots: Option<Vec<u8>>) -> HttpsWebhookSender {
     HttpsWebhookSender::new(WebhookOptions {
-        allowed: Allowed::parse(allowed.iter().copied()).unwrap(),
+        allowed: Allowed::parse(allowed.iter().copied()).expect("as the test arranged it"),
         timeout: Duration::from_millis(1_500),
         extra_roots,
     })
-    .unwrap()
+    .expect("as the test arranged it")
 }
 
 /// Reads one request whole.
@@ -49,15 +49,21 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     };
-    let text = String::from_utf8(bytes[..head].to_vec()).unwrap();
+    let text = String::from_utf8(bytes[..head].to_vec()).expect("as the test arranged it");
     let mut lines = text.lines();
-    let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    let path = lines
+        .next()
+        .expect("as the test arranged it")
+        .split(' ')
+        .nth(1)
+        .expect("as the test arranged it")
+        .to_owned();
     let headers: Vec<(String, String)> = lines
-        .map(|line| line.split_once(": ").unwrap())
+        .map(|line| line.split_once(": ").expect("as the test arranged it"))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
+    let length: usize = length.map_or(0, |(_, value)| value.parse().expect("as the test arranged it"));
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
         if stream.read_buf(&mut body).await? == 0 {
@@ -71,9 +77,9 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Seen) -> io::Result<()> {
     let received = read(&mut stream).await?;
     let path = received.0.clone();
-    seen.lock().unwrap().push(received);
+    seen.lock().expect("as the test arranged it").push(received);
     if let Some(status) = path.strip_prefix("/status/") {
-        let status = status.split('?').next().unwrap();
+        let status = status.split('?').next().expect("as the test arranged it");
         let text = format!("HTTP/1.1 {status} Said\r\ncontent-length: 2\r\n\r\nok");
         let text = if status == "204" {
             "HTTP/1.1 204 Said\r\n\r\n".to_owned()
@@ -127,9 +133,10 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Seen) -> 
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "receivers of a test end with it")]
 async fn receiver(ip: &str, tls: Option<TlsAcceptor>) -> (SocketAddr, Seen, Guard) {
-    let listener = TcpListener::bind((ip, 0)).await.unwrap();
-    let (address, seen) = (listener.local_addr().unwrap(), Seen::default());
+    let listener = TcpListener::bind((ip, 0)).await.expect("as the test arranged it");
+    let (address, seen) = (listener.local_addr().expect("as the test arranged it"), Seen::default());
     let notes = Arc::clone(&seen);
     let serving = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -151,7 +158,7 @@ async fn subject() -> Option<(Subject, Guard)> {
         sender: Arc::new(sender(&[RECEIVER], None)),
         base: format!("http://{address}"),
         inward: format!("https://localhost:{}/status/200", address.port()),
-        seen: Arc::new(move || std::mem::take(&mut *seen.lock().unwrap())),
+        seen: Arc::new(move || std::mem::take(&mut *seen.lock().expect("as the test arranged it"))),
     };
     Some((subject, guard))
 }
@@ -159,7 +166,7 @@ async fn subject() -> Option<(Subject, Guard)> {
 ports::webhook_sender_conformance!(subject());
 
 async fn answered(path: &str) -> Result<u16, DeliveryFault> {
-    let (subject, _guard) = subject().await.unwrap();
+    let (subject, _guard) = subject().await.expect("as the test arranged it");
     subject.sender.send(&request(&format!("{}{path}", subject.base))).await
 }
 
@@ -208,27 +215,30 @@ async fn an_excepted_network_opens_a_name_that_leads_into_it_with_tls_alone() {
         "{closed:?}"
     );
     let open = HttpsWebhookSender::new(WebhookOptions {
-        allowed: Allowed::parse(["localhost"]).unwrap(),
+        allowed: Allowed::parse(["localhost"]).expect("as the test arranged it"),
         timeout: Duration::from_secs(5),
         extra_roots: None,
     });
     let (address, _, _guard) = receiver("127.0.0.1", None).await;
     let url = format!("http://localhost:{}/status/201", address.port());
-    assert_eq!(open.unwrap().send(&request(&url)).await, Ok(201));
+    assert_eq!(
+        open.expect("as the test arranged it").send(&request(&url)).await,
+        Ok(201)
+    );
 }
 
 /// A receiver with a certificate of its own making for that name, and the certificate in PEM.
 async fn tls_receiver(name: &str) -> (SocketAddr, Vec<u8>, Guard) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("as the test arranged it");
     let der = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .unwrap()
+        .expect("as the test arranged it")
         .with_no_client_auth()
         .with_single_cert(vec![der], key)
-        .unwrap();
+        .expect("as the test arranged it");
     let (address, _, guard) = receiver("127.0.0.1", Some(TlsAcceptor::from(Arc::new(config)))).await;
     (address, made.cert.pem().into_bytes(), guard)
 }

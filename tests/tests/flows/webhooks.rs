@@ -402,6 +402,7 @@ async fn tells_what_was_changed(client: &Client) {
 }
 
 /// Answers every request with 410.
+#[expect(clippy::disallowed_methods, reason = "a receiver of a test ends with it")]
 async fn gone() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
