@@ -25,6 +25,7 @@ use adapter_sql::{
     SqlWebhookRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
+use adapter_webhook::{Allowed, HttpsWebhookSender, WebhookOptions};
 use domain::breaker::BreakerState;
 use domain::file::BackendName;
 use domain::stats::ProcessStats;

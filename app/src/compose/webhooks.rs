@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use adapter_webhook::{Allowed, HttpsWebhookSender, WebhookOptions};
 use ports::WebhookSender;
 
-use super::ComposeError;
+use super::{Allowed, ComposeError, HttpsWebhookSender, WebhookOptions};
 use crate::config::Config;
 
 /// The sender, with the exceptions and authorities of the configuration.
