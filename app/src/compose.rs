@@ -3,6 +3,7 @@
 mod kafka;
 pub mod look;
 mod master_key;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -21,9 +22,10 @@ use adapter_sql::{
     SqlEventLog, SqlEventStore, SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository,
     SqlLogKeeper, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository,
     SqlRevocationFeed, SqlSchemaRepository, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository,
-    SqlUsageRepository, SqlUserRepository,
+    SqlUsageRepository, SqlUserRepository, SqlWebhookQueue, SqlWebhookRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
+use adapter_webhook::{Allowed, HttpsWebhookSender, WebhookOptions};
 use domain::breaker::BreakerState;
 use domain::file::BackendName;
 use domain::stats::ProcessStats;
@@ -35,7 +37,8 @@ use ports::{
     Installation, InstallationRepository, LinkSigner, LogKeeper, LogSequencer, MailQueue, Mailer,
     OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository,
     RevocationFeed, SchemaRepository, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer,
-    TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WakeupBus,
+    TokenKeyring, TokenVerifier, UsageRepository, UserRepository, WakeupBus, WebhookQueue, WebhookRepository,
+    WebhookSender,
 };
 
 pub use self::kafka::Relay;
@@ -173,6 +176,12 @@ pub struct Ports {
     pub schemas: Arc<dyn SchemaRepository>,
     /// Usage.
     pub usage: Arc<dyn UsageRepository>,
+    /// Webhooks.
+    pub webhooks: Arc<dyn WebhookRepository>,
+    /// Deliveries to them.
+    pub webhook_queue: Arc<dyn WebhookQueue>,
+    /// What sends them.
+    pub webhook_sender: Arc<dyn WebhookSender>,
     /// The database.
     pub database: Arc<dyn Probe>,
     /// Blobs by backend.
@@ -379,6 +388,9 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),
+        webhooks: Arc::new(SqlWebhookRepository::new(&db)),
+        webhook_queue: Arc::new(SqlWebhookQueue::new(&db)),
+        webhook_sender: webhooks::sender(config)?,
         database: Arc::new(SqlProbe::new(&db)),
         stores,
         mailer,

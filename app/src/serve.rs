@@ -22,7 +22,7 @@ use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
 use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
 use crate::http::{
-    accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, pages, sessions, system,
+    accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, pages, sessions, system, webhooks,
 };
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
@@ -368,7 +368,7 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
         },
         events::EventsApi {
             events: Arc::clone(&services.events),
-            idempotency,
+            idempotency: Arc::clone(&idempotency),
             gate: Arc::clone(&services.gate),
             shutdown: lifecycle.shutdown(),
         },
@@ -392,7 +392,21 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
             audit: Arc::clone(&services.audit),
             source: services.events.source().to_owned(),
         },
+        webhooks::WebhooksApi {
+            shared: shared_webhooks(ports, services, &idempotency),
+        },
+        webhooks::InstallationWebhooksApi {
+            shared: shared_webhooks(ports, services, &idempotency),
+        },
     )
+}
+
+fn shared_webhooks(ports: &Ports, services: &Services, idempotency: &Arc<Idempotency>) -> webhooks::Shared {
+    webhooks::Shared {
+        webhooks: Arc::clone(&services.webhooks),
+        idempotency: Arc::clone(idempotency),
+        clock: Arc::clone(&ports.toolkit.clock),
+    }
 }
 
 fn spawn_ops(
@@ -425,6 +439,8 @@ fn spawn_ops(
         appended: Arc::clone(&ports.appended),
         events: Arc::clone(&services.events),
         mails: Arc::clone(&ports.mails),
+        webhooks: Arc::clone(&ports.webhook_queue),
+        sent_webhooks: Arc::clone(&services.webhooks),
         hasher: Arc::clone(&ports.hasher),
         gate: Arc::clone(&services.gate),
         tailer: watched.tailer,

@@ -1,5 +1,7 @@
 //! Services and tasks: what a process is made of once the ports have their adapters.
 
+mod work;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::schemas::{self, SchemaParts, Schemas};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
+use crate::service::webhooks::{WebhookParts, Webhooks};
 use crate::worker::file_sweeper::FileSweeper;
 use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
 use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
@@ -39,12 +42,18 @@ use crate::worker::relay::RelayHandler;
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
+use crate::worker::webhook_handler::WebhookHandler;
+use crate::worker::webhook_sender::{DeliverySettings, DeliveryWorker};
 use crate::worker::welcome_handler::{self, WelcomeHandler};
 use crate::worker::{WorkCounters, Worker, drive};
+
+pub use self::work::{Workers, work};
 
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
 
+/// How long a delivery is held beyond the longest attempt, for recording what became of it. What a killed process had in hand goes on elsewhere after both.
+const BEYOND_ATTEMPT: Duration = Duration::from_secs(10);
 /// How often the broker is looked after.
 const LOOK_AFTER_BROKER: Duration = Duration::from_secs(5);
 
@@ -67,6 +76,8 @@ pub struct Services {
     pub events: Arc<Events>,
     /// Mail.
     pub mails: Arc<Mails>,
+    /// Webhooks.
+    pub webhooks: Arc<Webhooks>,
     /// Administration.
     pub admin: Arc<Administration>,
     /// Signing keys.
@@ -161,6 +172,7 @@ impl Services {
             events: Arc::new(events(ports, config, &tiers, &schemas)),
             schemas,
             mails: Arc::new(mails(ports, config, public_url)?),
+            webhooks: Arc::new(webhooks(ports, config)),
             accounts: Arc::new(accounts),
             sessions: Arc::new(sessions),
             admin: Arc::new(admin),
@@ -328,6 +340,18 @@ fn mails(ports: &Ports, config: &Config, public_url: &PublicUrl) -> Result<Mails
     }))
 }
 
+fn webhooks(ports: &Ports, config: &Config) -> Webhooks {
+    Webhooks::new(WebhookParts {
+        toolkit: ports.toolkit.clone(),
+        webhooks: Arc::clone(&ports.webhooks),
+        queue: Arc::clone(&ports.webhook_queue),
+        sender: Arc::clone(&ports.webhook_sender),
+        sealer: Arc::clone(&ports.sealer),
+        source: format!("urn:plinth:{}", ports.installation.id),
+        most: config.webhooks.per_user,
+    })
+}
+
 /// Runs what every process of an installation needs: the revocation poller and the keeper of the keys. `answered` ends when the last request of a draining process was answered: until then revocations are followed.
 pub fn keep(services: &Services, lifecycle: &Lifecycle, answered: CancellationToken) {
     let gate = Arc::clone(&services.gate);
@@ -434,8 +458,10 @@ pub fn prune(ports: &Ports, config: &Config, lifecycle: &Lifecycle) {
         answers: Arc::clone(&ports.idempotency),
         sign_ins: Arc::clone(&ports.sign_ins),
         cursors: Arc::clone(&ports.cursors),
+        deliveries: Arc::clone(&ports.webhook_queue),
         clock: Arc::clone(&ports.toolkit.clock),
         policy: session_policy(config),
+        keep_deliveries: config.webhooks.keep,
     });
     lifecycle.spawn("prune", pruner.run(lifecycle.shutdown()));
 }
@@ -465,137 +491,4 @@ pub async fn follow(
 fn drive_one(name: &'static str, worker: impl Worker + 'static, ports: &Ports, lifecycle: &Lifecycle) {
     let (toolkit, shutdown) = (ports.toolkit.clone(), lifecycle.shutdown());
     lifecycle.spawn_essential(name, async move { drive(worker, &toolkit, &shutdown).await });
-}
-
-/// What the workers of this process count.
-#[derive(Debug)]
-pub struct Workers {
-    sequencer: Arc<WorkCounters>,
-    /// By group.
-    handlers: Vec<(String, Arc<WorkCounters>)>,
-    mails: Arc<Mails>,
-}
-
-impl Workers {
-    /// From the time of an event until the group's handler of this process was done with it.
-    pub fn delays_of(&self, group: &str) -> Option<Snapshot> {
-        let handler = self.handlers.iter().find(|(name, _)| name == group);
-        handler.map(|(_, counters)| counters.delays())
-    }
-
-    /// The figures.
-    pub fn read(&self) -> WorkerStatsBody {
-        let mails = self.mails.counts();
-        WorkerStatsBody {
-            sequenced: self.sequencer.done(),
-            handled: self.handlers.iter().map(|(_, counters)| counters.done()).sum(),
-            handler_failures: self.handlers.iter().map(|(_, counters)| counters.failures()).sum(),
-            mails_sent: mails.sent,
-            mail_failures: mails.retried + mails.dead,
-        }
-    }
-}
-
-/// Starts the workers: the sequencer, the handler groups, the mail sender, and the removal of what is over.
-///
-/// # Errors
-/// When the groups cannot be begun.
-pub async fn work(
-    ports: &Ports,
-    services: &Services,
-    config: &Config,
-    lifecycle: &Lifecycle,
-) -> Result<Workers, ComposeError> {
-    let owner = ports.toolkit.id().to_string();
-    // Before anything is given a position here: who registers first on a new installation is greeted, and on one that
-    // was there before this group nobody who registered long ago.
-    ports.cursors.begin(welcome_handler::GROUP, Beginning::Heads).await?;
-    let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let handlers: Vec<(&'static str, HandlerWorker)> = handlers(ports, config)
-        .into_iter()
-        .map(|handler| {
-            let (group, stores) = (handler.group(), stores(ports));
-            let worker = HandlerWorker::new(handler, stores, ports.toolkit.clone(), owner.clone());
-            (group, worker)
-        })
-        .collect();
-    let workers = Workers {
-        sequencer: sequencer.counters(),
-        handlers: handlers
-            .iter()
-            .map(|(group, worker)| ((*group).to_owned(), worker.counters()))
-            .collect(),
-        mails: Arc::clone(&services.mails),
-    };
-    drive_one("sequencer", sequencer, ports, lifecycle);
-    for (group, worker) in handlers {
-        drive_one(group, worker, ports, lifecycle);
-    }
-    let sender = mail_sender(ports, services, config, owner);
-    let shutdown = lifecycle.shutdown();
-    lifecycle.spawn_essential("mail sender", sender.run(shutdown));
-    prune(ports, config, lifecycle);
-    keep_log(ports, services, config, lifecycle);
-    Ok(workers)
-}
-
-/// The handler groups of every installation.
-fn handlers(ports: &Ports, config: &Config) -> Vec<Arc<dyn EventHandler>> {
-    let usage = UsageHandler::new(
-        Arc::clone(&ports.usage),
-        Arc::clone(&ports.toolkit.clock),
-        config.events.client_prefix.clone(),
-    );
-    let welcome = WelcomeHandler::new(
-        Arc::clone(&ports.users),
-        Arc::clone(&ports.events),
-        ports.toolkit.clone(),
-        config.mail.locale.clone(),
-        config.mail.welcome,
-    );
-    let mut handlers: Vec<Arc<dyn EventHandler>> = vec![Arc::new(usage), Arc::new(welcome)];
-    if let Some(relay) = &ports.relay {
-        handlers.push(Arc::new(RelayHandler::new(Arc::clone(&relay.publisher))));
-    }
-    handlers
-}
-
-fn stores(ports: &Ports) -> Stores {
-    Stores {
-        log: Arc::clone(&ports.log),
-        cursors: Arc::clone(&ports.cursors),
-        holding: Arc::clone(&ports.held),
-    }
-}
-
-fn keep_log(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) {
-    let policy = LogPolicy {
-        checkpoint_interval: config.events.checkpoint_interval,
-        retention: config.events.retention,
-        payload_retention: config.events.payload_retention,
-    };
-    let (audit, trail, keeper) = (
-        Arc::clone(&services.audit),
-        Arc::clone(&ports.trail),
-        Arc::clone(&ports.keeper),
-    );
-    let keeper = LogKeeperWorker::new(ports.toolkit.clone(), audit, trail, keeper, policy);
-    lifecycle.spawn("log keeper", keeper.run(lifecycle.shutdown()));
-}
-
-fn mail_sender(ports: &Ports, services: &Services, config: &Config, owner: String) -> MailSender {
-    let parts = SenderParts {
-        toolkit: ports.toolkit.clone(),
-        queue: Arc::clone(&ports.mails),
-        mailer: Arc::clone(&ports.mailer),
-        mails: Arc::clone(&services.mails),
-    };
-    let settings = SenderSettings {
-        owner,
-        concurrency: config.workers.mail_concurrency,
-        lease: config.workers.mail_lease,
-        // Mail is files in the data folder, and only this machine can reach the links.
-        show_links: is_loopback(config.http.bind) && config.public_url.as_ref().is_none_or(PublicUrl::is_loopback),
-    };
-    MailSender::new(parts, settings)
 }

@@ -148,11 +148,21 @@ pub enum OwnEvent {
     SchemaRegistered,
     /// An administrator changed how further versions of a schema are judged.
     CompatibilityChanged,
+    /// A webhook was made.
+    WebhookCreated,
+    /// A webhook was changed, by its owner.
+    WebhookUpdated,
+    /// A webhook got a new secret.
+    WebhookSecretRotated,
+    /// A webhook was disabled by Plinth, since nothing reached it any more.
+    WebhookDisabled,
+    /// A webhook was deleted.
+    WebhookDeleted,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -176,6 +186,11 @@ impl OwnEvent {
         Self::AuditCheckpoint,
         Self::SchemaRegistered,
         Self::CompatibilityChanged,
+        Self::WebhookCreated,
+        Self::WebhookUpdated,
+        Self::WebhookSecretRotated,
+        Self::WebhookDisabled,
+        Self::WebhookDeleted,
     ];
 
     /// The type on the wire.
@@ -204,6 +219,11 @@ impl OwnEvent {
             Self::AuditCheckpoint => "audit.checkpoint",
             Self::SchemaRegistered => "event.schema_registered",
             Self::CompatibilityChanged => "event.compatibility_changed",
+            Self::WebhookCreated => "webhook.created",
+            Self::WebhookUpdated => "webhook.updated",
+            Self::WebhookSecretRotated => "webhook.secret_rotated",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::WebhookDeleted => "webhook.deleted",
         }
     }
 

@@ -78,6 +78,14 @@ id! {
     RequestId
 }
 id! {
+    /// A webhook: an address that events are sent to.
+    WebhookId
+}
+id! {
+    /// One event on its way to one webhook.
+    DeliveryId
+}
+id! {
     /// One installation: every node on one database shares it.
     InstallationId
 }

@@ -24,3 +24,4 @@ pub mod tier;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod webhook;

@@ -120,3 +120,16 @@ pub struct MailStats {
     /// How long the oldest due message has waited, in microseconds.
     pub oldest_due_micros: u64,
 }
+
+/// Deliveries to webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WebhookStats {
+    /// Deliveries that wait.
+    pub queued: u64,
+    /// Deliveries that a worker holds.
+    pub sending: u64,
+    /// Deliveries given up and not yet pruned.
+    pub dead: u64,
+    /// How long the oldest due delivery has waited, in microseconds.
+    pub oldest_due_micros: u64,
+}

@@ -11,6 +11,7 @@ mod m20261122_000001_core;
 mod m20261125_000002_dead_letters;
 mod m20261125_000003_audit;
 mod m20261125_000004_schemas;
+mod m20261125_000005_webhooks;
 mod runner;
 mod version;
 
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000002_dead_letters::DeadLetters),
             Box::new(m20261125_000003_audit::Audit),
             Box::new(m20261125_000004_schemas::Schemas),
+            Box::new(m20261125_000005_webhooks::Webhooks),
         ]
     }
 }

@@ -12,6 +12,7 @@ mod event_types;
 mod file;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use audit::AuditFilter;
 pub use dead_letters::DeadLetterQuery;
 pub use error::ApiError;
 pub use file::{ByteRange, Content, NewFile};
+pub use webhook::WebhookOwner;
 
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -23,8 +23,12 @@ macro_rules! own_schemas {
 }
 
 own_schemas! {
+    ("audit.checkpoint", 1),
+    ("dead_letter.discarded", 1),
+    ("dead_letter.redriven", 1),
     ("event.compatibility_changed", 1),
     ("event.schema_registered", 1),
+    ("events.replayed", 1),
     ("file.deleted", 1),
     ("file.uploaded", 1),
     ("key.activated", 1),
@@ -42,4 +46,9 @@ own_schemas! {
     ("user.enabled", 1),
     ("user.registered", 1),
     ("user.updated", 1),
+    ("webhook.created", 1),
+    ("webhook.deleted", 1),
+    ("webhook.disabled", 1),
+    ("webhook.secret_rotated", 1),
+    ("webhook.updated", 1),
 }

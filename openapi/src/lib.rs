@@ -20,6 +20,7 @@ mod text;
 mod time;
 #[cfg(feature = "client")]
 mod watch;
+mod webhooks;
 
 pub use accounts::*;
 #[cfg(feature = "client")]
@@ -42,3 +43,4 @@ pub use text::*;
 pub use time::*;
 #[cfg(feature = "client")]
 pub use watch::*;
+pub use webhooks::*;

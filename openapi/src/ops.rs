@@ -65,6 +65,9 @@ pub struct StatsBody {
     pub workers: Option<WorkerStatsBody>,
     /// The mail ledger.
     pub mail: MailStatsBody,
+    /// Deliveries to webhooks.
+    #[serde(default)]
+    pub webhooks: WebhookStatsBody,
     /// The password hashing queue.
     pub passwords: HashStatsBody,
     /// Checks of access tokens.
@@ -275,6 +278,31 @@ pub struct MailStatsBody {
     pub dead: u64,
     /// Seconds that the oldest due message has waited.
     pub oldest_due_seconds: u64,
+}
+
+/// Deliveries to webhooks: what waits on all nodes, and what became of the attempts of this process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookStatsBody {
+    /// Deliveries that wait.
+    pub queued: u64,
+    /// Deliveries that a worker holds.
+    pub sending: u64,
+    /// Deliveries given up and still kept.
+    pub dead: u64,
+    /// Seconds that the oldest due delivery has waited.
+    pub oldest_due_seconds: u64,
+    /// Attempts that succeeded.
+    pub delivered: u64,
+    /// Attempts that failed and are made again.
+    pub retried: u64,
+    /// Attempts that failed and were the last.
+    pub given_up: u64,
+    /// Webhooks that were disabled since nothing reached them.
+    pub disabled: u64,
+    /// Attempts whose lease was lost before they were recorded.
+    pub lost: u64,
+    /// How long an attempt took.
+    pub time: HistogramBody,
 }
 
 /// The password hashing queue.

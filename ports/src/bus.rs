@@ -20,11 +20,13 @@ pub enum Wakeup {
     Sequenced,
     /// Messages were put into the ledger.
     Mail,
+    /// Deliveries to webhooks became due.
+    Webhook,
 }
 
 impl Wakeup {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Written, Self::Sequenced, Self::Mail];
+    pub const ALL: [Self; 4] = [Self::Written, Self::Sequenced, Self::Mail, Self::Webhook];
 }
 
 /// Wakes waiting workers at once; polling is the floor beneath it.

@@ -68,6 +68,8 @@ pub enum SealPurpose {
     SigningKey,
     /// The one-time token of a message in the ledger.
     MailToken,
+    /// The secret that signs what is sent to a webhook.
+    WebhookSecret,
 }
 
 /// Seals secrets for storage under the master key.

@@ -25,6 +25,7 @@ pub mod system;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -49,3 +50,4 @@ pub use system::*;
 pub use tokens::*;
 pub use usage::*;
 pub use users::*;
+pub use webhooks::*;

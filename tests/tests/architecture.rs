@@ -22,6 +22,7 @@ const CRYPTO: &str = "plinth-adapter-crypto";
 const SYSTEM: &str = "plinth-adapter-system";
 const GUARD: &str = "plinth-adapter-guard";
 const KAFKA: &str = "plinth-adapter-kafka";
+const WEBHOOK: &str = "plinth-adapter-webhook";
 const TUI: &str = "plinth-tui";
 const APP: &str = "plinth";
 const TESTS: &str = "plinth-tests";
@@ -38,6 +39,7 @@ const NORMAL: &Table = &[
     (SYSTEM, &[DOMAIN, PORTS]),
     (GUARD, &[DOMAIN, PORTS]),
     (KAFKA, &[DOMAIN, PORTS]),
+    (WEBHOOK, &[DOMAIN, PORTS]),
     // Feature `server`: the conversions stand beside the bodies, because the orphan rule forbids them elsewhere.
     (OPENAPI, &[DOMAIN]),
     (TUI, &[OPENAPI]),
@@ -45,7 +47,7 @@ const NORMAL: &Table = &[
     (
         APP,
         &[
-            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA,
+            DOMAIN, PORTS, OPENAPI, MIGRATION, TUI, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA, WEBHOOK,
         ],
     ),
     (TESTS, &[]),
@@ -61,6 +63,7 @@ const DEV: &Table = &[
     (SYSTEM, &[PORTS]),
     (GUARD, &[PORTS]),
     (KAFKA, &[PORTS]),
+    (WEBHOOK, &[PORTS]),
     (OPENAPI, &[]),
     (TUI, &[]),
     (MIGRATION, &[]),
@@ -72,7 +75,7 @@ const DEV: &Table = &[
 const HOMES: &Table = &[
     (
         "async-trait",
-        &[PORTS, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA, MIGRATION, APP],
+        &[PORTS, SQL, LOCAL, CRYPTO, SYSTEM, GUARD, KAFKA, WEBHOOK, MIGRATION, APP],
     ),
     ("bcrypt", &[CRYPTO]),
     ("chacha20poly1305", &[CRYPTO]),
@@ -80,8 +83,8 @@ const HOMES: &Table = &[
     ("ed25519-compact", &[CRYPTO]),
     ("getrandom", &[SYSTEM]),
     ("hkdf", &[CRYPTO]),
-    ("hyper", &[APP]),
-    ("hyper-util", &[APP]),
+    ("hyper", &[APP, WEBHOOK]),
+    ("hyper-util", &[APP, WEBHOOK]),
     ("jsonschema", &[APP]),
     ("mail-builder", &[LOCAL]),
     ("mockall", &[PORTS]),
@@ -92,10 +95,12 @@ const HOMES: &Table = &[
     ("ratatui", &[TUI]),
     ("rdkafka", &[KAFKA]),
     ("reqwest", &[OPENAPI, TESTS]),
+    ("rustls", &[WEBHOOK]),
     ("sea-orm", &[SQL]),
     ("sea-orm-migration", &[MIGRATION]),
     ("sqlx", &[SQL]),
     ("tempfile", &[TESTS]),
+    ("tokio-rustls", &[WEBHOOK]),
     ("toml", &[APP]),
     ("zxcvbn", &[DOMAIN]),
 ];

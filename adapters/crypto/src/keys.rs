@@ -110,6 +110,7 @@ impl KeyUse {
             Self::Checkpoint => "plinth/v1/checkpoint",
             Self::Seal(SealPurpose::SigningKey) => "plinth/v1/seal/signing-key",
             Self::Seal(SealPurpose::MailToken) => "plinth/v1/seal/mail-token",
+            Self::Seal(SealPurpose::WebhookSecret) => "plinth/v1/seal/webhook-secret",
         }
     }
 }
@@ -156,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    const USES: [KeyUse; 8] = [
+    const USES: [KeyUse; 9] = [
         KeyUse::Fingerprint,
         KeyUse::Blind,
         KeyUse::Pepper,
@@ -165,6 +166,7 @@ mod tests {
         KeyUse::Checkpoint,
         KeyUse::Seal(SealPurpose::SigningKey),
         KeyUse::Seal(SealPurpose::MailToken),
+        KeyUse::Seal(SealPurpose::WebhookSecret),
     ];
 
     #[test]

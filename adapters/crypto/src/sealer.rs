@@ -21,6 +21,7 @@ const TAG_BYTES: usize = 16;
 pub struct MasterSealer {
     signing_key: XChaCha20Poly1305,
     mail_token: XChaCha20Poly1305,
+    webhook_secret: XChaCha20Poly1305,
     blind: Coder,
     fingerprint: [u8; 32],
     randomness: Arc<dyn Randomness>,
@@ -33,6 +34,7 @@ impl MasterSealer {
         Self {
             signing_key: cipher(SealPurpose::SigningKey),
             mail_token: cipher(SealPurpose::MailToken),
+            webhook_secret: cipher(SealPurpose::WebhookSecret),
             blind: Coder::new(&keys.derive(KeyUse::Blind)),
             fingerprint: *keys.derive(KeyUse::Fingerprint),
             randomness,
@@ -43,6 +45,7 @@ impl MasterSealer {
         match purpose {
             SealPurpose::SigningKey => &self.signing_key,
             SealPurpose::MailToken => &self.mail_token,
+            SealPurpose::WebhookSecret => &self.webhook_secret,
         }
     }
 }

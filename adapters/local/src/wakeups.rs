@@ -59,6 +59,7 @@ const fn index(wakeup: Wakeup) -> usize {
         Wakeup::Written => 0,
         Wakeup::Sequenced => 1,
         Wakeup::Mail => 2,
+        Wakeup::Webhook => 3,
     }
 }
 
@@ -94,11 +95,11 @@ mod tests {
         }
         assert!(bus.seen().len() <= MAX_WAITERS);
         bus.wait("worker", Wakeup::Mail, Duration::from_secs(600)).await;
-        assert_eq!(bus.seen().get("worker"), Some(&[0, 0, 1]));
+        assert_eq!(bus.seen().get("worker"), Some(&[0, 0, 1, 0]));
     }
 
     #[test]
     fn each_kind_has_a_place_of_its_own() {
-        assert_eq!(Wakeup::ALL.map(index), [0, 1, 2]);
+        assert_eq!(Wakeup::ALL.map(index), [0, 1, 2, 3]);
     }
 }

@@ -210,6 +210,8 @@ pub(crate) enum Hold {
     MailBounds = 3,
     /// The set of signing keys.
     SigningKeys = 4,
+    /// The webhooks of one owner.
+    Webhooks = 9,
 }
 
 /// Where a page begins, in a list ordered by id.

@@ -87,6 +87,7 @@ const fn bit(wakeup: Wakeup) -> u8 {
         Wakeup::Written => 1,
         Wakeup::Sequenced => 2,
         Wakeup::Mail => 4,
+        Wakeup::Webhook => 8,
     }
 }
 
@@ -96,6 +97,7 @@ const fn word(wakeup: Wakeup) -> &'static str {
         Wakeup::Written => "written",
         Wakeup::Sequenced => "sequenced",
         Wakeup::Mail => "mail",
+        Wakeup::Webhook => "webhook",
     }
 }
 

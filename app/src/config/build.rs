@@ -18,7 +18,7 @@ use super::source::Environment;
 use super::{
     AdminConfig, AuthConfig, BackendConfig, Config, DatabaseConfig, EventsConfig, FilesConfig, HttpConfig, Loaded,
     LogConfig, LogFormat, MailConfig, OpsConfig, Registration, SecretPlace, ShownSetting, Synchronous, TierConfig,
-    WorkersConfig, is_loopback,
+    WebhooksConfig, WorkersConfig, is_loopback,
 };
 
 /// Builds the configuration; the faults are those of the sources and those between keys.
@@ -210,7 +210,21 @@ fn read(values: &Resolved) -> Result<Config, Mismatch> {
             mail_concurrency: values.get("workers.mail_concurrency")?,
             mail_lease: values.get("workers.mail_lease")?,
         },
+        webhooks: read_webhooks(values)?,
         secrets: secrets(values),
+    })
+}
+
+fn read_webhooks(values: &Resolved) -> Result<WebhooksConfig, Mismatch> {
+    Ok(WebhooksConfig {
+        allow: values.get("webhooks.allow")?,
+        ca_file: values.get("webhooks.ca_file")?,
+        per_user: values.get("webhooks.per_user")?,
+        concurrency: values.get("webhooks.concurrency")?,
+        per_host: values.get("webhooks.per_host")?,
+        timeout: values.get("webhooks.timeout")?,
+        disable_after: values.get("webhooks.disable_after")?,
+        keep: values.get("webhooks.keep")?,
     })
 }
 

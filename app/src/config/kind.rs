@@ -53,6 +53,8 @@ pub enum Kind {
     Networks,
     /// Lower-case words.
     Words,
+    /// Host names, IP addresses and networks.
+    Targets,
     /// A key of a technology that this binary was built without; setting it is a fault that says so. The flag marks a
     /// secret.
     Absent(&'static str, bool),
@@ -112,7 +114,7 @@ impl Kind {
 
     /// Whether the value is a list, written with commas in a variable.
     pub const fn is_list(&self) -> bool {
-        matches!(self, Self::Origins | Self::Networks | Self::Words)
+        matches!(self, Self::Origins | Self::Networks | Self::Words | Self::Targets)
     }
 
     /// What is allowed, in words.
@@ -145,6 +147,9 @@ impl Kind {
                 "a list of exact origins, such as `https://app.example.org`, without path or `*`".to_owned()
             }
             Self::Networks => "a list of IP addresses or networks, such as `10.0.0.0/8`".to_owned(),
+            Self::Targets => {
+                "a list of host names, IP addresses or networks, such as `hooks.internal` or `10.1.0.0/16`".to_owned()
+            }
             Self::Words => "a list of words of lower-case letters, digits, `_`, `-` and `.`".to_owned(),
             Self::Absent(what, _) => format!("nothing: this binary was built without {what}"),
         }
@@ -167,6 +172,9 @@ impl Kind {
             }
             (Self::Words, raw) => {
                 all(&raw.entries(), |entry| is_word(entry).then(|| entry.to_owned())).map(Value::List)
+            }
+            (Self::Targets, raw) => {
+                all(&raw.entries(), |entry| is_target(entry).then(|| entry.to_owned())).map(Value::List)
             }
             (Self::Networks, raw) => all(&raw.entries(), read_network).map(Value::Networks),
             (_, Raw::Many(_)) => None,
@@ -196,7 +204,7 @@ impl Kind {
             Self::Listen => text.parse().ok().map(Value::Listen),
             Self::PublicUrl => PublicUrl::parse(text).map(Value::PublicUrl),
             Self::Database => DatabaseUrl::parse(text, working_dir).map(Value::Database),
-            Self::Origins | Self::Networks | Self::Words | Self::Absent(..) => None,
+            Self::Origins | Self::Networks | Self::Words | Self::Targets | Self::Absent(..) => None,
         }
     }
 }
@@ -238,6 +246,20 @@ fn read_network(text: &str) -> Option<IpNet> {
     text.parse()
         .ok()
         .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// A network, an address, or a name of lower-case labels.
+fn is_target(text: &str) -> bool {
+    let label = |label: &str| {
+        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_-".contains(letter);
+        (1..=63).contains(&label.len()) && label.chars().all(allowed)
+    };
+    let numbers = |text: &str| {
+        text.rsplit('.')
+            .next()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    };
+    read_network(text).is_some() || (text.len() <= 253 && text.split('.').all(label) && !numbers(text))
 }
 
 fn is_origin(text: &str) -> bool {
@@ -320,6 +342,25 @@ mod tests {
         let value = read(Kind::Networks, "10.0.0.0/8, ::1").map(|value| value.to_string());
         assert_eq!(value.as_deref(), Some("10.0.0.0/8,::1/128"));
         assert_eq!(read(Kind::Networks, "10.0.0.0/33"), None);
+    }
+
+    #[test]
+    fn targets_are_hosts_addresses_or_networks() {
+        let value = read(Kind::Targets, "127.0.0.1/32, hooks.internal,::1,box").map(|value| value.to_string());
+        assert_eq!(value.as_deref(), Some("127.0.0.1/32,hooks.internal,::1,box"));
+        for wrong in [
+            "*",
+            "*.internal",
+            "http://x",
+            "x:80",
+            "10.0.0.0/40",
+            "10.0.0",
+            "A.example",
+            "a..b",
+            "a/b",
+        ] {
+            assert_eq!(read(Kind::Targets, wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

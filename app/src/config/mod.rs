@@ -17,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod webhook_keys;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -70,6 +71,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Workers.
     pub workers: WorkersConfig,
+    /// Webhooks.
+    pub webhooks: WebhooksConfig,
     /// Where each secret stands that is set.
     pub secrets: Vec<SecretPlace>,
 }
@@ -330,6 +333,27 @@ pub struct WorkersConfig {
     pub mail_concurrency: usize,
     /// How long a process holds the mails that it hands over.
     pub mail_lease: Duration,
+}
+
+/// Section `webhooks`.
+#[derive(Clone, Debug)]
+pub struct WebhooksConfig {
+    /// Hosts and networks that may be sent to although they are not public.
+    pub allow: Vec<String>,
+    /// Certificates that are trusted besides those of the public authorities.
+    pub ca_file: Option<PathBuf>,
+    /// The most webhooks of one user, and of the installation.
+    pub per_user: u32,
+    /// How many attempts are under way at once.
+    pub concurrency: usize,
+    /// How many of them at one host.
+    pub per_host: usize,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// How long nothing must have reached a webhook for it to be disabled.
+    pub disable_after: Duration,
+    /// How long deliveries are kept.
+    pub keep: Duration,
 }
 
 /// A setting that is allowed but not meant for production.

@@ -7,6 +7,7 @@ use super::key::Key;
 use super::key::Preset::{Is, Named, Words};
 use super::kind::Kind;
 use super::rule;
+use super::webhook_keys;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -17,7 +18,7 @@ const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
 /// The sections in the order of the reference, each with what it is about.
-pub(super) const SECTIONS: [(&str, &str); 16] = [
+pub(super) const SECTIONS: [(&str, &str); 17] = [
     ("", "Keys of the top, outside any table."),
     ("database", "Where accounts, events, mail and file rows are kept."),
     ("http", "The listener of the API."),
@@ -37,6 +38,7 @@ pub(super) const SECTIONS: [(&str, &str); 16] = [
         "Where the bytes of files are kept. The backend `local` exists without being set.",
     ),
     ("events", "The event log and its live streams."),
+    ("webhooks", "Events to addresses that users give."),
     ("mail", "Messages to users."),
     ("log", "What the server writes to standard error."),
     ("workers", "The sequencer, the handlers and the mail sender."),
@@ -234,6 +236,14 @@ const OWN: &[Key] = &[
         "true",
         "Whether clients publish only events of types that a schema was registered for.",
     ),
+    webhook_keys::ALLOW,
+    webhook_keys::CA_FILE,
+    webhook_keys::PER_USER,
+    webhook_keys::CONCURRENCY,
+    webhook_keys::PER_HOST,
+    webhook_keys::TIMEOUT,
+    webhook_keys::DISABLE_AFTER,
+    webhook_keys::KEEP,
     Key::new(
         "mail.from_address",
         Kind::Text("one e-mail address", rule::email),

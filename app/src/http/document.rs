@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, audit, dead_letters, event_types, events, files, keys, mail, me, sessions, webhooks};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -32,10 +32,12 @@ pub type Apis = (
     keys::KeysApi,
     dead_letters::DeadLettersApi,
     audit::AuditApi,
+    webhooks::WebhooksApi,
+    webhooks::InstallationWebhooksApi,
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 11] = [
+const ERRORS: [&[(&str, &[&str])]; 13] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
@@ -47,6 +49,8 @@ const ERRORS: [&[(&str, &[&str])]; 11] = [
     keys::ERRORS,
     dead_letters::ERRORS,
     audit::ERRORS,
+    webhooks::ERRORS,
+    webhooks::INSTALLATION_ERRORS,
 ];
 
 const DESCRIPTION: &str = "\

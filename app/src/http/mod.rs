@@ -20,6 +20,7 @@ pub mod pages;
 pub mod problem;
 pub mod sessions;
 pub mod system;
+pub mod webhooks;
 pub mod written;
 
 use poem_openapi::Tags as DeriveTags;
@@ -35,6 +36,8 @@ pub enum Tags {
     Files,
     /// Publishing events, reading the history in order, and following it: by long poll (`GET /v1/events?wait=30`), which every client can, or as a stream of server-sent events.
     Events,
+    /// Addresses that events are sent to as they happen, signed as Standard Webhooks 1.0 says: what reaches whom, and what became of each.
+    Webhooks,
     /// The messages that were written to the caller, and what became of each.
     Mail,
     /// Users and their plans, for administrators alone.

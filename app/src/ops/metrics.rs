@@ -35,6 +35,12 @@ fn families(reading: &Reading) -> Vec<MetricFamily> {
     page.tokens(stats);
     page.log(&stats.log, reading.log_known);
     page.mail(stats, reading.mail_known);
+    webhooks::add(
+        &mut page,
+        &stats.webhooks,
+        reading.webhooks_known,
+        stats.workers.is_some(),
+    );
     page.backends(&stats.backends);
     page.broker(stats);
     page.health(stats);
@@ -504,6 +510,8 @@ fn distribution(names: Labels<'_>, times: &HistogramBody) -> Option<Metric> {
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
+
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

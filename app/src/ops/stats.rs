@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::stats::{ClusterStats, LogStats, MailStats, ProcessStats};
+use domain::stats::{ClusterStats, LogStats, MailStats, ProcessStats, WebhookStats};
 use domain::time::Timestamp;
 use openapi::{
     BackendStatsBody, ClusterStatsBody, HashStatsBody, HistogramBody, LagBody, LogStatsBody, MailStatsBody,
-    PoolStatsBody, ProcessStatsBody, RuntimeStatsBody, StatsBody,
+    PoolStatsBody, ProcessStatsBody, RuntimeStatsBody, StatsBody, WebhookStatsBody,
 };
-use ports::{BackendError, Clock, EventLog, MailQueue, PasswordHasher, Probe};
+use ports::{BackendError, Clock, EventLog, MailQueue, PasswordHasher, Probe, WebhookQueue};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use super::measured::MeasuredEventStore;
 use crate::http::auth::TokenMeter;
 use crate::service::events::Events;
 use crate::service::gate::Gate;
+use crate::service::webhooks::Webhooks;
 use crate::start::Workers;
 use crate::worker::WorkCounters;
 
@@ -51,6 +52,10 @@ pub struct StatsParts {
     pub events: Arc<Events>,
     /// The ledger.
     pub mails: Arc<dyn MailQueue>,
+    /// Deliveries to webhooks.
+    pub webhooks: Arc<dyn WebhookQueue>,
+    /// What this process sent of them.
+    pub sent_webhooks: Arc<Webhooks>,
     /// Hashing.
     pub hasher: Arc<dyn PasswordHasher>,
     /// Revocations.
@@ -82,6 +87,8 @@ pub struct Reading {
     pub log_known: bool,
     /// Whether the figures of the mail ledger are known; they are zero otherwise.
     pub mail_known: bool,
+    /// Whether the figures of the deliveries to webhooks are known; they are zero otherwise.
+    pub webhooks_known: bool,
 }
 
 /// The figures.
@@ -124,12 +131,13 @@ impl Stats {
         let now = self.p.clock.now();
         // First, since the questions below take connections themselves.
         let pool = self.pool();
-        let (log, mails, health) = tokio::join!(
+        let (log, mails, webhooks, health) = tokio::join!(
             told("log", self.p.log.stats()),
             told("mail ledger", self.p.mails.stats(now)),
+            told("webhook deliveries", self.p.webhooks.stats(now)),
             self.p.health.check(),
         );
-        let (log_known, mail_known) = (log.is_some(), mails.is_some());
+        let (log_known, mail_known, webhooks_known) = (log.is_some(), mails.is_some(), webhooks.is_some());
         let gate_age = self.p.gate.age();
         let body = StatsBody {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -144,6 +152,7 @@ impl Stats {
             log: self.log(log.unwrap_or_default()),
             workers: self.p.workers.as_ref().map(Workers::read),
             mail: mail(mails.unwrap_or_default()),
+            webhooks: self.webhooks(webhooks.unwrap_or_default()),
             passwords: self.passwords(),
             tokens: self.p.tokens.read(),
             revocations_age_ms: gate_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
@@ -154,6 +163,7 @@ impl Stats {
             body,
             log_known,
             mail_known,
+            webhooks_known,
         }
     }
 
@@ -195,6 +205,22 @@ impl Stats {
             lags: log.lags.into_iter().map(lag).collect(),
             append: self.p.appended.appended().into(),
             publish: published.map(HistogramBody::from).unwrap_or_default(),
+        }
+    }
+
+    fn webhooks(&self, waiting: WebhookStats) -> WebhookStatsBody {
+        let sent = self.p.sent_webhooks.counts();
+        WebhookStatsBody {
+            queued: waiting.queued,
+            sending: waiting.sending,
+            dead: waiting.dead,
+            oldest_due_seconds: waiting.oldest_due_micros / 1_000_000,
+            delivered: sent.delivered,
+            retried: sent.retried,
+            given_up: sent.dead,
+            disabled: sent.disabled,
+            lost: sent.lost,
+            time: sent.time.into(),
         }
     }
 

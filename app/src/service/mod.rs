@@ -14,6 +14,7 @@ mod places;
 pub mod schemas;
 pub mod sessions;
 pub mod throttle;
+pub mod webhooks;
 
 use std::sync::Arc;
 

@@ -9,6 +9,8 @@ pub mod relay;
 pub mod sequencer;
 pub mod tailer;
 pub mod usage_handler;
+pub mod webhook_handler;
+pub mod webhook_sender;
 pub mod welcome_handler;
 
 #[cfg(test)]

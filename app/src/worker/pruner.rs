@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::session::SessionPolicy;
 use ports::{
     BackendError, Clock, CursorStore, IdempotencyStore, OneTimeTokenRepository, RegistrationRepository, RevocationFeed,
-    SessionHorizon, SessionRepository, SignInLedger,
+    SessionHorizon, SessionRepository, SignInLedger, WebhookQueue,
 };
 
 use crate::lifecycle::Shutdown;
@@ -37,10 +37,14 @@ pub struct PrunerParts {
     pub sign_ins: Arc<dyn SignInLedger>,
     /// Cursors, with the marks of handlers.
     pub cursors: Arc<dyn CursorStore>,
+    /// Deliveries to webhooks.
+    pub deliveries: Arc<dyn WebhookQueue>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// How long sessions live.
     pub policy: SessionPolicy,
+    /// How long deliveries are kept.
+    pub keep_deliveries: Duration,
 }
 
 impl std::fmt::Debug for PrunerParts {
@@ -68,7 +72,7 @@ impl Pruner {
         // A verification token must answer 204 again within its life, and a day more tells a late click from a forged one; an ended session is told as ended for as long.
         let yesterday = now.minus(DAY);
         let horizon = SessionHorizon::at(yesterday, &p.policy);
-        let done: [Result<u64, BackendError>; 7] = [
+        let done: [Result<u64, BackendError>; 8] = [
             p.tokens.prune(yesterday, ROWS).await,
             p.registrations.prune(yesterday, ROWS).await,
             p.sessions.prune(&horizon, yesterday, ROWS).await,
@@ -76,6 +80,7 @@ impl Pruner {
             p.answers.prune(now.minus(crate::http::idempotency::KEEP), ROWS).await,
             p.sign_ins.prune(now.minus(SIGN_INS), ROWS).await,
             p.cursors.prune_inbox(now.minus(MARKS), ROWS).await,
+            p.deliveries.prune(now.minus(p.keep_deliveries), ROWS).await,
         ];
         let mut more = false;
         for removed in done {
@@ -111,7 +116,7 @@ mod tests {
     use domain::time::Timestamp;
     use ports::{
         MockCursorStore, MockIdempotencyStore, MockOneTimeTokenRepository, MockRegistrationRepository,
-        MockRevocationFeed, MockSessionRepository, MockSignInLedger,
+        MockRevocationFeed, MockSessionRepository, MockSignInLedger, MockWebhookQueue,
     };
 
     use super::super::testing::{Kit, away, kit};
@@ -149,6 +154,8 @@ mod tests {
         sign_ins.expect_prune().returning(note("sign-ins", 0));
         let mut cursors = MockCursorStore::new();
         cursors.expect_prune_inbox().returning(note("marks", 0));
+        let mut deliveries = MockWebhookQueue::new();
+        deliveries.expect_prune().returning(note("deliveries", 0));
         let parts = PrunerParts {
             tokens: Arc::new(tokens),
             registrations: Arc::new(registrations),
@@ -157,8 +164,10 @@ mod tests {
             answers: Arc::new(answers),
             sign_ins: Arc::new(sign_ins),
             cursors: Arc::new(cursors),
+            deliveries: Arc::new(deliveries),
             clock: Arc::clone(&kit.toolkit.clock),
             policy: SessionPolicy::default(),
+            keep_deliveries: DAY * 30,
         };
         (parts, asked)
     }
@@ -179,6 +188,7 @@ mod tests {
             ("answers", days(1)),
             ("sign-ins", days(31)),
             ("marks", now.minus(Duration::from_secs(3_600))),
+            ("deliveries", days(30)),
         ];
         assert_eq!(*asked.lock().unwrap(), expected);
     }

@@ -41,6 +41,9 @@ pub mod token_verifier;
 pub mod usage;
 pub mod users;
 pub mod wakeup_bus;
+pub mod webhook_queue;
+pub mod webhook_repository;
+pub mod webhook_sender;
 
 /// Turns a list of scenarios into one named test each. `$fixture` is a future of `Option<(subject, guard)>`: none when the
 /// backend is not there (the fixture has said so), and the guard keeps the fresh backend alive until the scenario is over.

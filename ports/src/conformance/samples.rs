@@ -7,12 +7,13 @@ use std::time::Duration;
 use domain::blob::{BlobKey, FileName, FileType};
 use domain::event::{Actor, Event, LoggedEvent, NewEvent};
 use domain::file::{BackendName, File, Reservation};
-use domain::id::{EventId, FileId, MailId, RequestId, UserId};
+use domain::id::{DeliveryId, EventId, FileId, MailId, RequestId, UserId, WebhookId};
 use domain::mail::{MailTemplate, NewMail};
 use domain::time::Timestamp;
+use domain::webhook::Webhook;
 use uuid::Uuid;
 
-use crate::{Cursor, Effects, EventLog, EventStore, LogSequencer};
+use crate::{Cursor, Effects, EventLog, EventStore, LogSequencer, NewDelivery};
 
 /// 2026-01-01T00:00:00Z: the scenarios' beginning of time.
 const EPOCH_SECONDS: i64 = 1_767_225_600;
@@ -165,6 +166,40 @@ pub fn file_type(text: &str) -> FileType {
 
 fn file_name() -> FileName {
     "Jahresübersicht 2026 'final'.pdf".parse().expect("a file name")
+}
+
+/// A webhook with the fields that every one has.
+pub fn webhook(owner: UserId) -> Webhook {
+    Webhook {
+        id: WebhookId::new(uuid()),
+        owner,
+        url: "https://hooks.example.org/plinth".to_owned(),
+        types: vec!["*".parse().expect("a filter")],
+        description: String::new(),
+        disabled: None,
+        sealed_secret: vec![0, 1, 2, 255],
+        previous: None,
+        failing_since: None,
+        failures: 0,
+        last_success_at: None,
+        created_at: at(0),
+        updated_at: at(0),
+        version: 1,
+    }
+}
+
+/// A delivery of an event that is in no log.
+pub fn delivery_to(webhook: &Webhook, created_at: Timestamp) -> NewDelivery {
+    NewDelivery {
+        id: DeliveryId::new(uuid()),
+        webhook_id: webhook.id,
+        owner: webhook.owner,
+        host: "hooks.example.org:443".to_owned(),
+        event_id: EventId::new(uuid()),
+        event_type: "webhook.test".parse().expect("a type"),
+        body: Some("{\"n\":\"ü\"}".to_owned()),
+        created_at,
+    }
 }
 
 /// Gives every waiting event its position, as one owner alone would.

@@ -24,3 +24,4 @@ mod readme;
 mod rows;
 mod rust_client;
 mod tools;
+mod webhooks;

@@ -10,6 +10,8 @@ const EVENT: &str = "019a8f42-0a9b-7c36-95f0-d18e72b3a604";
 const SECOND_EVENT: &str = "019a8f42-0a9c-7f11-8b52-c07d946ae83f";
 const LETTER: &str = "019a8f43-6d20-7b18-9f45-a0c3e7d15b92";
 const MAIL: &str = "019a8f3e-7c1d-7b09-b6a2-f35e80d7c914";
+const WEBHOOK: &str = "019a8f43-6b20-7a91-8d4c-51e07f3b2c68";
+const DELIVERY: &str = "019a8f43-7c02-7e15-9a6b-0d38f4c5e721";
 const SOURCE: &str = "urn:plinth:019a8f00-0000-7000-8000-000000000001";
 const KEY_ID: &str = "k4.pid.tMv7Q99M4hByfZU-SnEzB_oZu30Dm2nnsL0zFOhoyGRX";
 const PUBLIC_KEY: &str = "k4.public.Hh7Dc7LVrcBBDEsYDqUBo9hJK1cTTqNFcdsZJ1NRHqk";
@@ -92,6 +94,7 @@ fn illustrate_content(holder: Option<&mut Value>) {
 /// The example of a body by the name of its schema.
 pub(super) fn body_example(name: &str) -> Option<Value> {
     asked(name)
+        .or_else(|| of_webhooks(name))
         .or_else(|| answered_account(name))
         .or_else(|| answered_content(name))
 }
@@ -235,6 +238,35 @@ fn placed_schema() -> Value {
         },
         "required": ["order"],
         "additionalProperties": false,
+    })
+}
+
+/// What is sent and answered about webhooks.
+fn of_webhooks(name: &str) -> Option<Value> {
+    Some(match name {
+        "CreateWebhookBody" => json!({
+            "url": "https://hooks.example.org/plinth", "types": ["file.*", "app.order.placed"], "description": "orders",
+        }),
+        "PatchWebhookBody" => json!({ "types": ["file.uploaded"], "enabled": true }),
+        "WebhookBody" => json!({
+            "id": WEBHOOK, "url": "https://hooks.example.org/plinth", "types": ["file.*", "app.order.placed"],
+            "description": "orders", "enabled": true, "disabled_reason": null, "failing_since": null, "failures": 0,
+            "last_success_at": AT, "previous_secret_until": null, "created_at": AT, "updated_at": AT,
+        }),
+        "WebhookSecretBody" => json!({
+            "webhook": body_example("WebhookBody"), "secret": "whsec_7mWq3Xv0bTfJkYcR9sLhZp2uNaE5dGiO8xVwKqBt1zM=",
+        }),
+        "WebhookPageBody" => json!({ "items": [body_example("WebhookBody")], "next_cursor": null }),
+        "DeliveryBody" => json!({
+            "id": DELIVERY, "event_id": EVENT, "event_type": "app.order.placed", "state": "delivered", "attempts": 1,
+            "next_attempt_at": null, "last_status": 204, "last_error": null, "created_at": AT, "done_at": AT,
+        }),
+        "DeliveryDetailBody" => json!({
+            "delivery": body_example("DeliveryBody"),
+            "attempts": [{ "number": 1, "at": AT, "duration_ms": 84, "status": 204, "error": null }],
+        }),
+        "DeliveryPageBody" => json!({ "items": [body_example("DeliveryBody")], "next_cursor": null }),
+        _ => return None,
     })
 }
 

@@ -30,6 +30,17 @@ const BOUNDS: &[(&str, &str, &str)] = &[
         r#"{"pattern": "^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*){1,7}$", "maxLength": 128}"#,
     ),
     ("PublishEventBody", "subject", r#"{"minLength": 1, "maxLength": 256}"#),
+    (
+        "*",
+        "url",
+        r#"{"format": "uri", "pattern": "^https?://[!-~]+$", "maxLength": 2048}"#,
+    ),
+    (
+        "*",
+        "types",
+        r#"{"minItems": 1, "maxItems": 50, "items": {"type": "string", "maxLength": 128, "pattern": "^([*]|[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*){0,7}([.][*])?)$"}}"#,
+    ),
+    ("*", "description", r#"{"maxLength": 200}"#),
 ];
 
 /// The same for parameters, by operation and name.
@@ -39,6 +50,11 @@ const PARAMETER_BOUNDS: &[(&str, &str, &str)] = &[
     ("*", "Idempotency-Key", r#"{"minLength": 1, "maxLength": 255}"#),
     ("upload_file", "name", r#"{"minLength": 1, "maxLength": 255}"#),
     ("list_events", "after", r#"{"pattern": "^[0-9]{1,19}$"}"#),
+    (
+        "*",
+        "state",
+        r#"{"enum": ["queued", "sending", "delivered", "dead", "cancelled"]}"#,
+    ),
     ("stream_events", "after", r#"{"pattern": "^[0-9]{1,19}$"}"#),
     ("stream_events", "Last-Event-Id", r#"{"pattern": "^([0-9]{1,19})?$"}"#),
 ];
@@ -49,6 +65,7 @@ const CHAPTERS: &[&str] = &[
     "Sessions",
     "Files",
     "Events",
+    "Webhooks",
     "Mail",
     "Keys",
     "Administration",

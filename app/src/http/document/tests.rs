@@ -134,7 +134,9 @@ fn every_example_is_what_its_wire_type_reads_and_writes() {
         TokenPairBody ClaimsBody UserBody UserPageBody SessionPageBody UsageBody KeysBody FileBody FilePageBody
         LinkBody PublishedEventBody PublishedEventsBody EventPageBody EventTypeBody EventTypePageBody EventSchemaBody
         RegisterSchemaBody CompatibilityBody MailPageBody MailDetailBody DeadLetterPageBody DeadLetterReasonsBody
-        DeadLetterDetailBody RedriveBody DiscardBody ChangedLettersBody ReplayBody ReplayedBody AuditPageBody);
+        DeadLetterDetailBody RedriveBody DiscardBody ChangedLettersBody ReplayBody ReplayedBody AuditPageBody
+        CreateWebhookBody PatchWebhookBody WebhookBody WebhookSecretBody WebhookPageBody DeliveryBody DeliveryDetailBody
+        DeliveryPageBody);
     for operation in &all() {
         let text = serde_json::to_string(operation).unwrap();
         for part in text.split("#/components/schemas/").skip(1) {

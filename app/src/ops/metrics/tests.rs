@@ -40,6 +40,7 @@ fn full() -> Reading {
     }];
     body.revocations_age_ms = Some(250);
     body.passwords.time = times();
+    body.webhooks.time = times();
     body.log.append = times();
     body.log.publish = times();
     body.log.lags = vec![LagBody {
@@ -76,6 +77,7 @@ fn full() -> Reading {
         body,
         log_known: true,
         mail_known: true,
+        webhooks_known: true,
     }
 }
 
@@ -112,6 +114,7 @@ fn what_could_not_be_read_is_left_out_rather_than_zero() {
     let unknown = page(&Reading {
         log_known: false,
         mail_known: false,
+        webhooks_known: false,
         ..full()
     });
     for name in [
@@ -130,6 +133,7 @@ fn a_process_without_figures_tells_no_zeros_about_itself() {
         body: StatsBody::default(),
         log_known: false,
         mail_known: false,
+        webhooks_known: false,
     };
     assert!(!page(&reading).contains("process_"));
 }
