@@ -8,17 +8,15 @@ use std::time::Duration;
 
 use domain::email::EmailAddress;
 use domain::file::BackendName;
-use domain::histogram::Snapshot;
 use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
-use openapi::WorkerStatsBody;
-use ports::{BackendError, Beginning, EffectsError};
+use ports::{BackendError, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::compose::{ComposeError, Ports};
-use crate::config::{Config, PublicUrl, Registration, TierConfig, is_loopback};
+use crate::config::{Config, PublicUrl, Registration, TierConfig};
 use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
 use crate::service::admin::{AdminParts, Administration};
@@ -34,17 +32,8 @@ use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::service::webhooks::{WebhookParts, Webhooks};
 use crate::worker::file_sweeper::FileSweeper;
-use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
-use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
-use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
-use crate::worker::relay::RelayHandler;
-use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
-use crate::worker::usage_handler::UsageHandler;
-use crate::worker::webhook_handler::WebhookHandler;
-use crate::worker::webhook_sender::{DeliverySettings, DeliveryWorker};
-use crate::worker::welcome_handler::{self, WelcomeHandler};
 use crate::worker::{WorkCounters, Worker, drive};
 
 pub use self::work::{Workers, work};

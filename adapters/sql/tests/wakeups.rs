@@ -10,32 +10,28 @@ use adapter_sql::{Database, PostgresWakeupBus};
 use ports::{Wakeup, WakeupBus};
 use sea_orm::sqlx::postgres::PgListener;
 use support::{Fixture, postgres, sqlite};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 const LONG: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Carries wakes until it is dropped.
-struct Carrier(JoinHandle<()>);
-
-impl Drop for Carrier {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+type Carrier = JoinSet<()>;
 
 fn node(db: &Database, name: &str) -> (PostgresWakeupBus, Carrier) {
     let here = Arc::new(LocalWakeupBus::new());
     let (bus, carried) = PostgresWakeupBus::new(db, here, name.to_owned()).expect("PostgreSQL");
-    (bus, Carrier(tokio::spawn(carried)))
+    let mut carrier = Carrier::new();
+    carrier.spawn(carried);
+    (bus, carrier)
 }
 
-async fn alone() -> Option<(PostgresWakeupBus, (Carrier, Fixture))> {
+async fn alone() -> Option<(PostgresWakeupBus, Fixture)> {
     let fixture = postgres().await?;
     // Nobody carries its wakes: what they do here must not wait for the others.
     let here = Arc::new(LocalWakeupBus::new());
     let (bus, _) = PostgresWakeupBus::new(&fixture.db, here, "a".to_owned())?;
-    Some((bus, (Carrier(tokio::spawn(async {})), fixture)))
+    Some((bus, fixture))
 }
 
 ports::wakeup_bus_conformance!(alone());

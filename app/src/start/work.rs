@@ -1,6 +1,26 @@
 //! The workers of a process: the sequencer, the handler groups, what sends mail and webhooks, and the keeping of the log.
 
-use super::*;
+use std::sync::Arc;
+
+use domain::histogram::Snapshot;
+use openapi::WorkerStatsBody;
+use ports::Beginning;
+
+use super::{BEYOND_ATTEMPT, Services, drive_one, prune};
+use crate::compose::{ComposeError, Ports};
+use crate::config::{Config, PublicUrl, is_loopback};
+use crate::lifecycle::Lifecycle;
+use crate::service::mail::Mails;
+use crate::worker::WorkCounters;
+use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
+use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
+use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
+use crate::worker::relay::RelayHandler;
+use crate::worker::sequencer::SequencerWorker;
+use crate::worker::usage_handler::UsageHandler;
+use crate::worker::webhook_handler::WebhookHandler;
+use crate::worker::webhook_sender::{DeliverySettings, DeliveryWorker};
+use crate::worker::welcome_handler::{self, WelcomeHandler};
 
 /// What the workers of this process count.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use plinth_tests::server::{PlinthBinary, Setup};
 use plinth_tests::site::{Person, sign_up};
 use reqwest::Method;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::load::{ALONE, eventually};
@@ -32,7 +32,7 @@ fn kills() -> u64 {
 /// A load of so many events in a second, each person's one after the other, until it is told to stop.
 struct Load {
     going: Arc<AtomicBool>,
-    writers: Vec<JoinHandle<Written>>,
+    writers: JoinSet<Written>,
 }
 
 #[derive(Debug, Default)]
@@ -46,9 +46,10 @@ impl Load {
     fn start(people: &[(Person, Client)], a_second: u32) -> Self {
         let going = Arc::new(AtomicBool::new(true));
         let pause = Duration::from_secs(1) * u32::try_from(people.len()).expect("few") / a_second;
-        let writers = people.iter().map(|(_, client)| {
+        let mut writers = JoinSet::new();
+        for (_, client) in people {
             let (client, going) = (client.clone(), Arc::clone(&going));
-            tokio::spawn(async move {
+            writers.spawn(async move {
                 let (mut written, mut number) = (Written::default(), 0_u64);
                 let mut due = tokio::time::interval(pause);
                 while going.load(Ordering::Relaxed) {
@@ -62,19 +63,16 @@ impl Load {
                     }
                 }
                 written
-            })
-        });
-        Self {
-            writers: writers.collect(),
-            going,
+            });
         }
+        Self { going, writers }
     }
 
-    async fn stop(self) -> Written {
+    async fn stop(mut self) -> Written {
         self.going.store(false, Ordering::Relaxed);
         let mut all = Written::default();
-        for writer in self.writers {
-            let written = writer.await.expect("the writer did not fail");
+        while let Some(written) = self.writers.join_next().await {
+            let written = written.expect("the writer did not fail");
             all.ids.extend(written.ids);
             all.refused.extend(written.refused);
             all.unanswered += written.unanswered;

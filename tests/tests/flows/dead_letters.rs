@@ -411,14 +411,15 @@ async fn the_log_is_read_on_the_command_line(backing: Backing) {
 
     // Live: somebody else publishes all the while, and the reader ends by itself.
     let client = ada.client.clone();
-    let publisher = tokio::spawn(async move {
+    let mut publisher = tokio::task::JoinSet::new();
+    publisher.spawn(async move {
         for number in 10.. {
             let _ = client.post("/v1/events", &publish(number)).await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     });
     let live = tokio::task::block_in_place(|| site.server.cli(&["events", "tail", "--limit", "2"]));
-    publisher.abort();
+    publisher.abort_all();
     assert!(live.status.success(), "{}", told(&live));
     let text = String::from_utf8(live.stdout).expect("text");
     assert_eq!(
