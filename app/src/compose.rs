@@ -17,10 +17,11 @@ use adapter_guard::{GuardPolicy, GuardStats, GuardedBlobStore, GuardedMailer};
 use adapter_local::{EmlMailer, LocalBlobStore, LocalEventBus, LocalRateLimiter, LocalWakeupBus};
 pub use adapter_sql::Obstacle;
 use adapter_sql::{
-    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlAuditTrail, SqlCursorStore, SqlEventLog,
-    SqlEventStore, SqlFileRepository, SqlIdempotencyStore, SqlInstallationRepository, SqlLogKeeper, SqlLogSequencer,
-    SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository, SqlRevocationFeed,
-    SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository, SqlUserRepository,
+    ConnectError, Database, DatabaseOptions, PostgresWakeupBus, SqlAuditTrail, SqlCursorStore, SqlDeadLetterStore,
+    SqlEventLog, SqlEventStore, SqlFileRepository, SqlHeldEvents, SqlIdempotencyStore, SqlInstallationRepository,
+    SqlLogKeeper, SqlLogSequencer, SqlMailQueue, SqlOneTimeTokenRepository, SqlProbe, SqlRegistrationRepository,
+    SqlRevocationFeed, SqlSessionRepository, SqlSignInLedger, SqlSigningKeyRepository, SqlUsageRepository,
+    SqlUserRepository,
 };
 use adapter_system::{SystemClock, SystemIds, SystemRandomness, process_stats};
 use domain::breaker::BreakerState;
@@ -29,12 +30,12 @@ use domain::stats::ProcessStats;
 use migration::{MigrateError, Status};
 use openapi::{BackendStatsBody, OperationStatsBody};
 use ports::{
-    AuditTrail, BackendError, BindMasterKeyError, BlobStore, CheckpointSigner, Clock, CursorStore, EventLog,
-    EventPublisher, EventStore, EventSubscriber, FileRepository, IdempotencyStore, Ids, Installation,
-    InstallationRepository, LinkSigner, LogKeeper, LogSequencer, MailQueue, Mailer, OneTimeTokenRepository,
-    PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository, RevocationFeed, Sealer,
-    SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer, TokenKeyring, TokenVerifier, UsageRepository,
-    UserRepository, WakeupBus,
+    AuditTrail, BackendError, BindMasterKeyError, BlobStore, CheckpointSigner, Clock, CursorStore, DeadLetterStore,
+    EventLog, EventPublisher, EventStore, EventSubscriber, FileRepository, HeldEvents, IdempotencyStore, Ids,
+    Installation, InstallationRepository, LinkSigner, LogKeeper, LogSequencer, MailQueue, Mailer,
+    OneTimeTokenRepository, PasswordHasher, Probe, Randomness, RateLimiter, RefreshTokenCodec, RegistrationRepository,
+    RevocationFeed, Sealer, SessionRepository, SignInLedger, SigningKeyRepository, TokenIssuer, TokenKeyring,
+    TokenVerifier, UsageRepository, UserRepository, WakeupBus,
 };
 
 pub use self::kafka::Relay;
@@ -160,6 +161,10 @@ pub struct Ports {
     pub checkpoints: Arc<dyn CheckpointSigner>,
     /// Cursors.
     pub cursors: Arc<dyn CursorStore>,
+    /// Events that groups hold.
+    pub held: Arc<dyn HeldEvents>,
+    /// Dead letters.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
     /// The mail ledger.
     pub mails: Arc<dyn MailQueue>,
     /// File rows.
@@ -366,6 +371,8 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         keeper: Arc::new(SqlLogKeeper::new(&db)),
         checkpoints: Arc::new(PasetoCheckpointSigner::new(&keys)?),
         cursors: Arc::new(SqlCursorStore::new(&db)),
+        held: Arc::new(SqlHeldEvents::new(&db)),
+        dead_letters: Arc::new(SqlDeadLetterStore::new(&db)),
         mails: Arc::new(SqlMailQueue::new(&db)),
         files: Arc::new(SqlFileRepository::new(&db)),
         usage: Arc::new(SqlUsageRepository::new(&db)),

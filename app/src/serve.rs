@@ -21,7 +21,7 @@ use crate::http::auth::TokenMeter;
 use crate::http::document::Apis;
 use crate::http::idempotency::Idempotency;
 use crate::http::layer::{self, BodyLimit, EdgePolicy, RouteTable};
-use crate::http::{accounts, admin, audit, events, files, keys, mail, me, pages, sessions, system};
+use crate::http::{accounts, admin, audit, dead_letters, events, files, keys, mail, me, pages, sessions, system};
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::ops::{self, Health, HttpCounters, Stats, StatsParts};
 use crate::start::{self, Services, Workers};
@@ -118,7 +118,11 @@ impl Server {
         start::keep(&services, lifecycle, answered.clone());
         start::watch(&ports, lifecycle);
         let tailer = start::follow(&ports, &services, lifecycle).await?;
-        let workers = work.then(|| start::work(&ports, &services, config, lifecycle));
+        let workers = if work {
+            Some(start::work(&ports, &services, config, lifecycle).await?)
+        } else {
+            None
+        };
         let table = route_table();
         let watched = Watched {
             http: Arc::new(HttpCounters::new(&table)),
@@ -168,7 +172,7 @@ impl Server {
         let answered = CancellationToken::new();
         start::keep(&services, lifecycle, answered.clone());
         start::watch(&ports, lifecycle);
-        let workers = start::work(&ports, &services, config, lifecycle);
+        let workers = start::work(&ports, &services, config, lifecycle).await?;
         let draining = lifecycle.shutdown();
         lifecycle.spawn("drain", async move {
             draining.draining().await;
@@ -374,6 +378,9 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
         },
         keys::KeysApi {
             keyring: Arc::clone(&ports.keyring),
+        },
+        dead_letters::DeadLettersApi {
+            letters: Arc::clone(&services.dead_letters),
         },
         audit::AuditApi {
             audit: Arc::clone(&services.audit),

@@ -11,7 +11,7 @@ use domain::password::{Password, PasswordPolicy};
 use domain::session::SessionPolicy;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
 use openapi::WorkerStatsBody;
-use ports::{BackendError, EffectsError};
+use ports::{BackendError, Beginning, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -21,6 +21,7 @@ use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
 use crate::service::admin::{AdminParts, Administration};
 use crate::service::audit::{Audit, AuditParts};
+use crate::service::dead_letters::DeadLetters;
 use crate::service::events::{Events, EventsParts};
 use crate::service::files::{Backends, Files};
 use crate::service::gate::Gate;
@@ -29,7 +30,7 @@ use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::worker::file_sweeper::FileSweeper;
-use crate::worker::handlers::{EventHandler, HandlerWorker};
+use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
 use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::pruner::{Pruner, PrunerParts};
@@ -37,6 +38,7 @@ use crate::worker::relay::RelayHandler;
 use crate::worker::sequencer::SequencerWorker;
 use crate::worker::tailer::Tailer;
 use crate::worker::usage_handler::UsageHandler;
+use crate::worker::welcome_handler::{self, WelcomeHandler};
 use crate::worker::{WorkCounters, Worker, drive};
 
 /// How often the revocation feed is looked at.
@@ -68,6 +70,8 @@ pub struct Services {
     pub admin: Arc<Administration>,
     /// Signing keys.
     pub keys: Arc<Keys>,
+    /// Dead letters.
+    pub dead_letters: Arc<DeadLetters>,
     /// The audit of the log.
     pub audit: Arc<Audit>,
 }
@@ -156,6 +160,11 @@ impl Services {
             sessions: Arc::new(sessions),
             admin: Arc::new(admin),
             keys: Arc::new(keys),
+            dead_letters: Arc::new(DeadLetters::new(
+                toolkit.clone(),
+                Arc::clone(&ports.dead_letters),
+                ports.installation.urn(),
+            )),
             audit: Arc::new(audit(ports, config)),
             tiers,
             gate,
@@ -455,37 +464,75 @@ impl Workers {
 }
 
 /// Starts the workers: the sequencer, the handler groups, the mail sender, and the removal of what is over.
-pub fn work(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) -> Workers {
+///
+/// # Errors
+/// When the groups cannot be begun.
+pub async fn work(
+    ports: &Ports,
+    services: &Services,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> Result<Workers, ComposeError> {
     let owner = ports.toolkit.id().to_string();
+    // Before anything is given a position here: who registers first on a new installation is greeted, and on one that
+    // was there before this group nobody who registered long ago.
+    ports.cursors.begin(welcome_handler::GROUP, Beginning::Heads).await?;
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let usage = Arc::new(UsageHandler::new(
-        Arc::clone(&ports.usage),
-        Arc::clone(&ports.toolkit.clock),
-        config.events.client_prefix.clone(),
-    ));
-    let mut handlers: Vec<(&'static str, Arc<dyn EventHandler>)> = vec![("usage handler", usage)];
-    if let Some(relay) = &ports.relay {
-        handlers.push(("kafka relay", Arc::new(RelayHandler::new(Arc::clone(&relay.publisher)))));
-    }
-    let mut workers = Workers {
+    let handlers: Vec<(&'static str, HandlerWorker)> = handlers(ports, config)
+        .into_iter()
+        .map(|handler| {
+            let (group, stores) = (handler.group(), stores(ports));
+            let worker = HandlerWorker::new(handler, stores, ports.toolkit.clone(), owner.clone());
+            (group, worker)
+        })
+        .collect();
+    let workers = Workers {
         sequencer: sequencer.counters(),
-        handlers: Vec::new(),
+        handlers: handlers
+            .iter()
+            .map(|(group, worker)| ((*group).to_owned(), worker.counters()))
+            .collect(),
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
-    for (name, handler) in handlers {
-        let group = handler.group().to_owned();
-        let (log, cursors) = (Arc::clone(&ports.log), Arc::clone(&ports.cursors));
-        let worker = HandlerWorker::new(handler, log, cursors, ports.toolkit.clone(), owner.clone());
-        workers.handlers.push((group, worker.counters()));
-        drive_one(name, worker, ports, lifecycle);
+    for (group, worker) in handlers {
+        drive_one(group, worker, ports, lifecycle);
     }
     let sender = mail_sender(ports, services, config, owner);
     let shutdown = lifecycle.shutdown();
     lifecycle.spawn_essential("mail sender", sender.run(shutdown));
     prune(ports, config, lifecycle);
     keep_log(ports, services, config, lifecycle);
-    workers
+    Ok(workers)
+}
+
+/// The handler groups of every installation.
+fn handlers(ports: &Ports, config: &Config) -> Vec<Arc<dyn EventHandler>> {
+    let usage = UsageHandler::new(
+        Arc::clone(&ports.usage),
+        Arc::clone(&ports.toolkit.clock),
+        config.events.client_prefix.clone(),
+    );
+    let welcome = WelcomeHandler::new(
+        Arc::clone(&ports.users),
+        Arc::clone(&ports.events),
+        ports.toolkit.clone(),
+        config.mail.locale.clone(),
+        config.mail.welcome,
+    );
+    let mut handlers: Vec<Arc<dyn EventHandler>> = vec![Arc::new(usage), Arc::new(welcome)];
+    if let Some(relay) = &ports.relay {
+        handlers.push(Arc::new(RelayHandler::new(Arc::clone(&relay.publisher))));
+    }
+    handlers
+}
+
+fn stores(ports: &Ports) -> Stores {
+    Stores {
+        log: Arc::clone(&ports.log),
+        cursors: Arc::clone(&ports.cursors),
+        holding: Arc::clone(&ports.held),
+    }
 }
 
 fn keep_log(ports: &Ports, services: &Services, config: &Config, lifecycle: &Lifecycle) {

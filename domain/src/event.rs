@@ -136,13 +136,19 @@ pub enum OwnEvent {
     KeyActivated,
     /// Somebody had the installation examined.
     PlinthChecked,
+    /// Dead letters were handed to their groups again.
+    DeadLetterRedriven,
+    /// Dead letters were thrown away.
+    DeadLetterDiscarded,
+    /// A part of the log was handed to a group again.
+    EventsReplayed,
     /// The heads of the log were signed.
     AuditCheckpoint,
 }
 
 impl OwnEvent {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::UserRegistered,
         Self::UserCreated,
         Self::UserUpdated,
@@ -160,6 +166,9 @@ impl OwnEvent {
         Self::KeyCreated,
         Self::KeyActivated,
         Self::PlinthChecked,
+        Self::DeadLetterRedriven,
+        Self::DeadLetterDiscarded,
+        Self::EventsReplayed,
         Self::AuditCheckpoint,
     ];
 
@@ -183,6 +192,9 @@ impl OwnEvent {
             Self::KeyCreated => "key.created",
             Self::KeyActivated => "key.activated",
             Self::PlinthChecked => "plinth.checked",
+            Self::DeadLetterRedriven => "dead_letter.redriven",
+            Self::DeadLetterDiscarded => "dead_letter.discarded",
+            Self::EventsReplayed => "events.replayed",
             Self::AuditCheckpoint => "audit.checkpoint",
         }
     }

@@ -70,6 +70,10 @@ id! {
     MailId
 }
 id! {
+    /// An event that a handler group holds or gave up.
+    DeadLetterId
+}
+id! {
     /// One request, from the edge to the last row that it wrote.
     RequestId
 }

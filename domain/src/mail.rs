@@ -17,15 +17,18 @@ pub enum MailTemplate {
     ResetPassword,
     /// The password was changed.
     PasswordChanged,
+    /// The account is there: the first message to its owner.
+    Welcome,
 }
 
 impl MailTemplate {
     /// Every template.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::ResetPassword,
         Self::PasswordChanged,
+        Self::Welcome,
     ];
 
     /// Its name in storage, on the wire and as a folder of overrides.
@@ -35,6 +38,7 @@ impl MailTemplate {
             Self::AlreadyRegistered => "already_registered",
             Self::ResetPassword => "reset_password",
             Self::PasswordChanged => "password_changed",
+            Self::Welcome => "welcome",
         }
     }
 

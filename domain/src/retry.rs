@@ -21,6 +21,13 @@ impl RetrySchedule {
         attempts: 17,
     };
 
+    /// Events that a handler fails at: 5 s doubling to 5 min over 8 attempts, 5 to 10 minutes with the jitter. As long as it takes to roll a bad deployment back, and no longer: the user's later events wait.
+    pub const EVENT: Self = Self {
+        base: Duration::from_secs(5),
+        cap: Duration::from_secs(5 * 60),
+        attempts: 8,
+    };
+
     /// The wait after `failures` failed attempts, none when it is time to give up.
     ///
     /// `random` is any number; the wait lies evenly between half of the exponential step and the whole of it, so that what failed together does not return together.

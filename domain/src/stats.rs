@@ -63,6 +63,19 @@ pub struct LogStats {
     pub head: u64,
     /// For each cursor group, how many events it has yet to pass.
     pub lags: Vec<(String, u64)>,
+    /// What groups hold and gave up; no entry for a group that does neither.
+    pub holds: Vec<GroupHolds>,
+}
+
+/// Events that a handler group has passed without having handled them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct GroupHolds {
+    /// The group.
+    pub group: String,
+    /// Events that are tried again, and those of the same users behind them.
+    pub held: u64,
+    /// Dead letters: events that were given up.
+    pub dead: u64,
 }
 
 /// A cluster of brokers, as the client of this process sees it.

@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbErr;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 mod m20261122_000001_core;
+mod m20261125_000002_dead_letters;
 mod m20261125_000003_audit;
 mod runner;
 mod version;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261122_000001_core::Core),
+            Box::new(m20261125_000002_dead_letters::DeadLetters),
             Box::new(m20261125_000003_audit::Audit),
         ]
     }

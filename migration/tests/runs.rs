@@ -98,7 +98,7 @@ async fn up_down_up(fresh: Fresh) {
     let applied = migrate(&db).await.expect("up");
     assert_eq!(applied, before.pending);
     let full = tables(&db).await;
-    assert_eq!(full.len(), 25, "24 tables and the names of the migrations: {full:?}");
+    assert_eq!(full.len(), 27, "26 tables and the names of the migrations: {full:?}");
     assert_eq!(count(&db, "SELECT count(*) FROM installation").await, 1);
     assert_eq!(
         count(

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod content;
+mod dead_letters;
 mod error;
 mod file;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::{Problem, RefreshBody, TokenPairBody};
 
 pub use audit::AuditFilter;
+pub use dead_letters::DeadLetterQuery;
 pub use error::ApiError;
 pub use file::{ByteRange, Content, NewFile};
 

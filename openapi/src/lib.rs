@@ -5,6 +5,7 @@ mod api_client;
 mod audit;
 #[cfg(feature = "client")]
 mod client;
+mod dead_letters;
 mod events;
 mod files;
 mod histogram;
@@ -24,6 +25,7 @@ pub use api_client::*;
 pub use audit::*;
 #[cfg(feature = "client")]
 pub use client::*;
+pub use dead_letters::*;
 pub use events::*;
 pub use files::*;
 pub use histogram::*;

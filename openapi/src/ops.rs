@@ -241,6 +241,12 @@ pub struct LagBody {
     /// Of events that it handled in this process, from their time until they were handled.
     #[serde(default)]
     pub delay: HistogramBody,
+    /// Events that it failed at and tries again, and those of the same users that wait behind them.
+    #[serde(default)]
+    pub held: u64,
+    /// Dead letters: events that it gave up.
+    #[serde(default)]
+    pub dead: u64,
 }
 
 /// What the workers of a process did.

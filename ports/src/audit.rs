@@ -146,7 +146,7 @@ pub trait LogKeeper: Send + Sync + 'static {
     /// A position of the shard whose event, like those before it, happened before that time, and after which a later one comes; 0 when there is none, the head when all are older. Events that were written at about the same time may stand on either side.
     async fn boundary(&self, shard: Shard, before: Timestamp) -> Result<u64, BackendError>;
 
-    /// Removes the oldest events of a shard that happened before that time, at most `limit` of them, and gives how many; the last one removed becomes the shard's beginning. MUST stop at the first event that is younger, at what the last checkpoint allows, and at the cursor of any group. MUST be atomic: whoever reads sees an event and its row, or neither. The inbox marks of what is removed MUST go with it.
+    /// Removes the oldest events of a shard that happened before that time, at most `limit` of them, and gives how many; the last one removed becomes the shard's beginning. MUST stop at the first event that is younger, at what the last checkpoint allows, at the cursor of any group, and before the first event that a group holds or gave up. MUST be atomic: whoever reads sees an event and its row, or neither. The inbox marks of what is removed MUST go with it.
     async fn trim(&self, shard: Shard, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 
     /// Erases payload, salt and subject of a shard's events that happened before that time, oldest first, at most `limit` in one call; gives how many rows it passed. Checkpoints keep theirs. MUST stop as [`LogKeeper::trim`] does, except that no checkpoint need allow it.

@@ -86,11 +86,25 @@ pub trait EventLog: Send + Sync + 'static {
     async fn stats(&self) -> Result<LogStats, BackendError>;
 }
 
+/// Where a new group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// At the beginning of the log: it handles all there ever was.
+    First,
+    /// At the heads: it handles what gets its position from now on.
+    Heads,
+}
+
 /// The cursors of handler groups.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait CursorStore: Send + Sync + 'static {
-    /// Takes or renews the lease of every shard of the group that is free, over or held by `owner`, making missing cursors at 0; gives the cursors held. Of many owners at most one MUST hold a cursor.
+    /// Makes the cursors of a group that has none, all in one statement, where `beginning` says; gives whether it did. A group that has cursors MUST be left as it is.
+    /// On a log without events both beginnings are the same: a group that is begun before the first event gets a position misses none.
+    async fn begin(&self, group: &str, beginning: Beginning) -> Result<bool, BackendError>;
+
+    /// Takes part in the group until `now + ttl`, and takes or renews the lease of shards that are free, over or held by `owner`; gives the cursors held. A group without cursors begins at the beginning.
+    /// Of many owners at most one MUST hold a cursor. Of `n` owners that take part none MUST hold more than a fair share, 16 over `n` rounded up: what it holds beyond that it gives back here. So it MUST be called while nothing of the group is under way.
     async fn claim(&self, group: &str, owner: &str, now: Timestamp, ttl: Duration)
     -> Result<Vec<Cursor>, BackendError>;
 
@@ -103,10 +117,10 @@ pub trait CursorStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Shard>, BackendError>;
 
-    /// Gives the leases back.
+    /// Gives the leases back, and takes part no more.
     async fn release(&self, group: &str, owner: &str) -> Result<(), BackendError>;
 
     /// Removes inbox marks that were made before `before` and whose event the group's cursor has passed, at most `limit`; gives how many.
-    /// MUST NOT remove a mark that the cursor has not passed: the event comes again. `before` leaves room for a worker that lost its lease and does not know it yet.
+    /// MUST NOT remove a mark that the cursor has not passed, nor one whose event the group holds or gave up: the event may come again. `before` leaves room for a worker that lost its lease and does not know it yet.
     async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 }

@@ -87,6 +87,7 @@ pub fn warnings(data: &Data) -> Vec<Warning> {
     breakers(stats, &mut found);
     work::storage(data, &mut found);
     work::lags(data, stats, &mut found);
+    work::dead(stats, &mut found);
     work::failed(data, stats, &mut found);
     work::mail(stats, &mut found);
     requests::limited(data, &mut found);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::event::{Actor, Event, LoggedEvent, Shard};
 use domain::id::{EventId, RequestId, UserId};
-use domain::stats::LogStats;
+use domain::stats::{GroupHolds, LogStats};
 use ports::{BackendError, Cursor, EventLog};
 use sea_orm::Value;
 use sea_orm::sea_query::ArrayType;
@@ -162,10 +162,23 @@ impl EventLog for SqlEventLog {
         let mut lags: Vec<(String, u64)> = rows.iter().map(lag).collect::<Result<_, BackendError>>()?;
         // By bytes, which the collation of the database need not follow.
         lags.sort();
+        let sql = "SELECT group_name, sum(CASE WHEN state = 'dead' THEN 0 ELSE 1 END) AS held, \
+            sum(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead FROM held_events GROUP BY group_name";
+        let rows = fetch_all(self.db.read(), operation, sql, vec![]).await?;
+        let holds = |row: &Row| {
+            Ok(GroupHolds {
+                group: row.get("group_name")?,
+                held: row.count("held")?,
+                dead: row.count("dead")?,
+            })
+        };
+        let mut holds: Vec<GroupHolds> = rows.iter().map(holds).collect::<Result<_, BackendError>>()?;
+        holds.sort();
         Ok(LogStats {
             unsequenced,
             head,
             lags,
+            holds,
         })
     }
 }

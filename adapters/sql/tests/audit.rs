@@ -5,7 +5,9 @@ mod tampering;
 
 use std::sync::Arc;
 
-use adapter_sql::{SqlAuditTrail, SqlCursorStore, SqlEventLog, SqlEventStore, SqlLogKeeper, SqlLogSequencer};
+use adapter_sql::{
+    SqlAuditTrail, SqlCursorStore, SqlEventLog, SqlEventStore, SqlHeldEvents, SqlLogKeeper, SqlLogSequencer,
+};
 use ports::conformance::{audit_trail, log_keeper};
 use support::Fixture;
 
@@ -29,6 +31,7 @@ fn keeper(fixture: Option<Fixture>) -> Option<(log_keeper::Subject, Fixture)> {
         sequencer: Arc::new(SqlLogSequencer::new(&fixture.db)),
         log: Arc::new(SqlEventLog::new(&fixture.db)),
         cursors: Arc::new(SqlCursorStore::new(&fixture.db)),
+        held: Arc::new(SqlHeldEvents::new(&fixture.db)),
     };
     Some((subject, fixture))
 }

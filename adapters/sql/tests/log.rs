@@ -4,8 +4,8 @@ mod support;
 
 use std::sync::Arc;
 
-use adapter_sql::{SqlCursorStore, SqlEventLog, SqlEventStore, SqlLogSequencer};
-use ports::conformance::{cursor_store, event_log, log_sequencer};
+use adapter_sql::{SqlCursorStore, SqlDeadLetterStore, SqlEventLog, SqlEventStore, SqlHeldEvents, SqlLogSequencer};
+use ports::conformance::{cursor_store, event_log, held_events, log_sequencer};
 use support::Fixture;
 
 fn sequencer(fixture: Option<Fixture>) -> Option<(log_sequencer::Subject, Fixture)> {
@@ -36,9 +36,22 @@ fn cursors(fixture: Option<Fixture>) -> Option<(cursor_store::Subject, Fixture)>
             cursors: Arc::new(SqlCursorStore::new(&fixture.db)),
             store: Arc::new(SqlEventStore::new(&fixture.db)),
             sequencer: Arc::new(SqlLogSequencer::new(&fixture.db)),
+            held: Arc::new(SqlHeldEvents::new(&fixture.db)),
         },
         fixture,
     ))
+}
+
+fn held(fixture: Option<Fixture>) -> Option<(held_events::Subject, Fixture)> {
+    let fixture = fixture?;
+    let subject = held_events::Subject {
+        held: Arc::new(SqlHeldEvents::new(&fixture.db)),
+        letters: Arc::new(SqlDeadLetterStore::new(&fixture.db)),
+        cursors: Arc::new(SqlCursorStore::new(&fixture.db)),
+        store: Arc::new(SqlEventStore::new(&fixture.db)),
+        sequencer: Arc::new(SqlLogSequencer::new(&fixture.db)),
+    };
+    Some((subject, fixture))
 }
 
 mod sequencer_sqlite {
@@ -63,4 +76,20 @@ mod cursors_sqlite {
 
 mod cursors_postgres {
     ports::cursor_store_conformance!(async { super::cursors(super::support::postgres().await) });
+}
+
+mod held_sqlite {
+    ports::held_events_conformance!(async { super::held(super::support::sqlite().await) });
+}
+
+mod held_postgres {
+    ports::held_events_conformance!(async { super::held(super::support::postgres().await) });
+}
+
+mod letters_sqlite {
+    ports::dead_letter_store_conformance!(async { super::held(super::support::sqlite().await) });
+}
+
+mod letters_postgres {
+    ports::dead_letter_store_conformance!(async { super::held(super::support::postgres().await) });
 }

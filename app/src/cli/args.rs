@@ -1,5 +1,7 @@
 //! The commands and their flags.
 
+mod events;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::email::EmailAddress;
 
 use super::audit::AuditCommand;
+pub use events::{DeadCommand, DeadFilter, End, EventsCommand, ReplayArgs};
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Watch a running server: pool, log, groups, mail, with history and warnings
     Top(TopArgs),
+    /// The event log and its dead letters; works on the database, with or without a running server
+    #[command(subcommand)]
+    Events(EventsCommand),
 }
 
 /// Flags of `serve`.

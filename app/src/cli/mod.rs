@@ -6,6 +6,7 @@ pub mod audit;
 pub mod banner;
 pub mod config;
 mod doctor;
+mod events;
 mod health;
 mod keys;
 mod migrate;

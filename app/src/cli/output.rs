@@ -171,6 +171,16 @@ impl Output {
         forgive_closed_pipe(result)
     }
 
+    /// Writes a line of an endless text as it is, unless only ids are wanted: then nothing but the id.
+    ///
+    /// # Errors
+    /// When standard output cannot be written; a reader that went away is told, since nothing else would end the text.
+    pub fn line(&mut self, id: &str, line: &str) -> io::Result<()> {
+        let line = if self.quiet { id } else { line };
+        writeln!(self.out, "{}", harmless(line))?;
+        self.out.flush()
+    }
+
     /// Tells progress on standard error; nothing with `--quiet`.
     ///
     /// # Errors

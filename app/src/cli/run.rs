@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::args::{Cli, Command, ExitCode, Global};
 use super::output::Output;
-use super::{admin, audit, config, doctor, health, keys, migrate, openapi, top, user};
+use super::{admin, audit, config, doctor, events, health, keys, migrate, openapi, top, user};
 use crate::compose::{self, ComposeError, Ports};
 use crate::config::{Config, Environment, PublicUrl};
 use crate::service::admin::AdminError;
@@ -90,6 +90,7 @@ async fn execute(
         Command::Admin(command) => admin::run(command, config, output).await,
         Command::User(command) => user::run(command, config, output).await,
         Command::Keys(command) => keys::run(command, config, output).await,
+        Command::Events(command) => events::run(command, config, output).await,
         Command::Audit(command) => audit::run(command, config, output).await,
         Command::Healthcheck(args) => health::run(&args, config, output).await,
         // Answered before logging began.

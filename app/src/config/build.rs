@@ -327,6 +327,7 @@ fn read_mail(values: &Resolved) -> Result<MailConfig, Mismatch> {
         templates_dir: values.get("mail.templates_dir")?,
         verify_ttl: values.get("mail.verify_ttl")?,
         reset_ttl: values.get("mail.reset_ttl")?,
+        welcome: values.get("mail.welcome")?,
     })
 }
 

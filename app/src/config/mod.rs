@@ -297,6 +297,8 @@ pub struct MailConfig {
     pub verify_ttl: Duration,
     /// The life of a link that resets a password.
     pub reset_ttl: Duration,
+    /// Whether those who register are greeted.
+    pub welcome: bool,
 }
 
 /// Section `log`.

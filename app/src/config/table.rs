@@ -277,6 +277,13 @@ const OWN: &[Key] = &[
         "How long the link that resets a password works.",
     ),
     Key::new(
+        "mail.welcome",
+        Kind::Bool,
+        Is("true"),
+        "false",
+        "Whether everybody who registers gets a welcome mail once their address is verified.",
+    ),
+    Key::new(
         "log.level",
         Kind::Text(
             "`error`, `warn`, `info`, `debug` or `trace`, or a list of `target=level`",

@@ -371,6 +371,7 @@ async fn log(free: bool, sequences: bool, lag: u64, serving: bool) -> Verdict {
             unsequenced: 4,
             head: 10,
             lags: vec![("usage".to_owned(), lag)],
+            holds: Vec::new(),
         })
     });
     let log = events::Log {

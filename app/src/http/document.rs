@@ -17,7 +17,7 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService, Server
 use serde_json::{Map, Value, json};
 
 use super::problem::Fault;
-use super::{accounts, admin, audit, events, files, keys, mail, me, sessions};
+use super::{accounts, admin, audit, dead_letters, events, files, keys, mail, me, sessions};
 
 /// All operations, in the order of the contract.
 pub type Apis = (
@@ -29,11 +29,12 @@ pub type Apis = (
     mail::MailApi,
     admin::AdminApi,
     keys::KeysApi,
+    dead_letters::DeadLettersApi,
     audit::AuditApi,
 );
 
 /// What each operation answers beyond what all may answer.
-const ERRORS: [&[(&str, &[&str])]; 9] = [
+const ERRORS: [&[(&str, &[&str])]; 10] = [
     accounts::ERRORS,
     sessions::ERRORS,
     me::ERRORS,
@@ -42,6 +43,7 @@ const ERRORS: [&[(&str, &[&str])]; 9] = [
     mail::ERRORS,
     admin::ERRORS,
     keys::ERRORS,
+    dead_letters::ERRORS,
     audit::ERRORS,
 ];
 

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod convert;
+pub mod dead_letters;
 pub mod document;
 pub mod events;
 pub mod files;

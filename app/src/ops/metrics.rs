@@ -319,6 +319,20 @@ impl Page {
             .zip(&log.lags)
             .map(|(names, lag)| (names.as_slice(), lag.events as f64));
         self.gauges("plinth_log_lag_events", "Events that a group has yet to pass.", samples);
+        let each = |count: fn(&openapi::LagBody) -> u64| {
+            let samples = lags.iter().zip(&log.lags);
+            samples.map(move |(names, lag)| (names.as_slice(), count(lag) as f64))
+        };
+        self.gauges(
+            "plinth_log_held_events",
+            "Events that a group failed at and tries again, and those of the same users behind them.",
+            each(|lag| lag.held),
+        );
+        self.gauges(
+            "plinth_log_dead_letters",
+            "Events that a group gave up: somebody must redrive or discard them.",
+            each(|lag| lag.dead),
+        );
     }
 
     fn mail(&mut self, stats: &StatsBody, known: bool) {

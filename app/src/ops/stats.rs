@@ -177,10 +177,16 @@ impl Stats {
     fn log(&self, log: LogStats) -> LogStatsBody {
         let workers = self.p.workers.as_ref();
         let delay = |group: &str| workers.and_then(|workers| workers.delays_of(group));
-        let lag = |(group, events): (String, u64)| LagBody {
-            delay: delay(&group).map(HistogramBody::from).unwrap_or_default(),
-            group,
-            events,
+        let holds = log.holds;
+        let lag = |(group, events): (String, u64)| {
+            let holds = holds.iter().find(|holds| holds.group == group);
+            LagBody {
+                delay: delay(&group).map(HistogramBody::from).unwrap_or_default(),
+                held: holds.map_or(0, |holds| holds.held),
+                dead: holds.map_or(0, |holds| holds.dead),
+                group,
+                events,
+            }
         };
         let published = self.p.tailer.as_ref().map(|tailer| tailer.delays());
         LogStatsBody {

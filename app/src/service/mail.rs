@@ -215,7 +215,7 @@ impl Mails {
         match template {
             MailTemplate::VerifyEmail => Some(("/verify", self.p.verify_life)),
             MailTemplate::ResetPassword => Some(("/reset", self.p.reset_life)),
-            MailTemplate::AlreadyRegistered | MailTemplate::PasswordChanged => None,
+            MailTemplate::AlreadyRegistered | MailTemplate::PasswordChanged | MailTemplate::Welcome => None,
         }
     }
 

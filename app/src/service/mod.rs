@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod audit;
+pub mod dead_letters;
 pub mod events;
 pub mod files;
 pub mod gate;

@@ -9,6 +9,7 @@ pub mod relay;
 pub mod sequencer;
 pub mod tailer;
 pub mod usage_handler;
+pub mod welcome_handler;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -174,9 +175,9 @@ struct Lease {
 }
 
 impl Lease {
-    /// Whether to ask now: after a third of the lease, sooner while others hold a part.
-    fn is_due(self, now: Timestamp, whole: bool) -> bool {
-        let after = if whole { LEASE_TTL / 3 } else { ASK_AGAIN };
+    /// Whether to ask now: after a third of the lease, sooner while there may be more to have.
+    fn is_due(self, now: Timestamp, settled: bool) -> bool {
+        let after = if settled { LEASE_TTL / 3 } else { ASK_AGAIN };
         // A clock that was set back must not keep a lease from being renewed.
         self.renewed_at.is_none_or(|at| now < at || now.since(at) >= after)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::dead_letter::LetterOrigin;
 use domain::event::LoggedEvent;
 use ports::{BackendError, EventPublisher};
 
@@ -29,12 +30,15 @@ impl RelayHandler {
     }
 }
 
-/// What may pass is no fault of the events: all of them wait.
+/// What may pass is no fault of the events: all of them wait. What a broker refuses for good it refuses every time, so that trying again would only keep its user's next events waiting.
 fn judged(error: BackendError) -> HandleEventError {
     if error.temporary {
         HandleEventError::Backend(error)
     } else {
-        HandleEventError::Failed(error.into())
+        HandleEventError::Refused {
+            code: "broker_refused",
+            source: error.into(),
+        }
     }
 }
 
@@ -44,8 +48,12 @@ impl EventHandler for RelayHandler {
         GROUP
     }
 
+    fn origin(&self) -> LetterOrigin {
+        LetterOrigin::Kafka
+    }
+
     fn batch(&self) -> u32 {
-        2_000
+        1_000
     }
 
     async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError> {
@@ -92,6 +100,12 @@ mod tests {
         let waits = relay.handle(&event).await;
         assert!(matches!(waits, Err(HandleEventError::Backend(error)) if error.temporary));
         let refused = relay.handle(&event).await;
-        assert!(matches!(refused, Err(HandleEventError::Failed(_))));
+        assert!(matches!(
+            refused,
+            Err(HandleEventError::Refused {
+                code: "broker_refused",
+                ..
+            })
+        ));
     }
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use domain::dead_letter::LetterOrigin;
 use domain::event::{SHARDS, Shard};
-use domain::id::EventId;
+use domain::id::{DeadLetterId, EventId};
 use domain::time::Timestamp;
 use futures_util::future::join_all;
 
-use super::samples::{TTL, at, event, events, sequence_all, user};
-use crate::{Cursor, CursorMove, CursorStore, Effects, EffectsError, EventStore, InboxMark, LogSequencer};
+use super::samples::{TTL, at, event, events, sequence_all, user, uuid};
+use crate::{
+    Beginning, Cursor, CursorMove, CursorStore, Effects, EffectsError, EventStore, HeldEvents, HeldFate, InboxMark,
+    LogSequencer, NewHeldEvent, ShardStep,
+};
 
 /// What the scenarios need: the cursors, and the log whose events the marks are of.
 pub struct Subject {
@@ -18,6 +22,8 @@ pub struct Subject {
     pub store: Arc<dyn EventStore>,
     /// Its sequencer.
     pub sequencer: Arc<dyn LogSequencer>,
+    /// What groups hold.
+    pub held: Arc<dyn HeldEvents>,
 }
 
 impl std::fmt::Debug for Subject {
@@ -35,15 +41,19 @@ macro_rules! cursor_store_conformance {
             cursor_store,
             [
                 a_new_group_begins_at_zero_in_every_shard,
+                a_group_may_begin_at_the_heads_and_begins_once,
                 a_held_cursor_goes_to_nobody_else,
                 a_lease_that_is_over_is_taken_where_it_stood,
                 a_released_cursor_is_free,
                 of_many_owners_at_most_one_holds_a_cursor,
+                cursors_are_shared_out_among_those_who_take_part,
+                a_share_grows_when_somebody_leaves_or_is_lost,
                 groups_do_not_concern_each_other,
                 only_a_cursor_that_is_still_there_moves,
                 only_the_holder_moves_a_cursor,
                 many_cursors_move_in_one_call,
                 old_marks_go_once_the_cursor_has_passed_their_event,
+                the_mark_of_an_event_that_is_held_stays,
             ]
         );
     };
@@ -87,16 +97,47 @@ pub async fn a_new_group_begins_at_zero_in_every_shard(subject: &Subject) {
     assert_eq!(claim(subject, GROUP, "a", at(1)).await, held, "claiming again renews");
 }
 
+/// At the heads it misses what was there, and nothing that comes; a second beginning changes nothing.
+pub async fn a_group_may_begin_at_the_heads_and_begins_once(subject: &Subject) {
+    let begin = |group, beginning| async move { subject.cursors.begin(group, beginning).await.expect("begun") };
+    assert!(begin("early", Beginning::Heads).await);
+    let owner = user();
+    let number = Shard::of(owner);
+    subject
+        .store
+        .append(&events(vec![event(owner, 1), event(owner, 2)]))
+        .await
+        .expect("written");
+    sequence_all(&*subject.sequencer).await;
+    assert!(begin("late", Beginning::Heads).await);
+    assert!(begin("first", Beginning::First).await);
+    for group in ["early", "late", "first"] {
+        assert!(!begin(group, Beginning::Heads).await);
+        assert!(!begin(group, Beginning::First).await);
+    }
+    for (group, expected) in [("early", 0), ("late", 2), ("first", 0)] {
+        let held = claim(subject, group, "a", at(0)).await;
+        let position = held
+            .iter()
+            .find(|cursor| cursor.shard == number)
+            .map(|cursor| cursor.position);
+        assert_eq!(position, Some(expected), "{group}");
+        assert_eq!(held.len(), usize::from(SHARDS));
+        let others = held.iter().filter(|cursor| cursor.shard != number);
+        assert!(others.into_iter().all(|cursor| cursor.position == 0));
+    }
+}
+
 /// One owner at a time.
 pub async fn a_held_cursor_goes_to_nobody_else(subject: &Subject) {
     claim(subject, GROUP, "a", at(0)).await;
     assert_eq!(claim(subject, GROUP, "b", at(1)).await, vec![]);
-    claim(subject, GROUP, "a", at(50)).await;
-    assert_eq!(
-        claim(subject, GROUP, "b", at(100)).await,
-        vec![],
-        "the renewed lease holds"
-    );
+    let kept = claim(subject, GROUP, "a", at(50)).await;
+    let taken = claim(subject, GROUP, "b", at(51)).await;
+    assert!(taken.iter().all(|cursor| !kept.contains(cursor)), "{kept:?} {taken:?}");
+    claim(subject, GROUP, "a", at(100)).await;
+    let later = claim(subject, GROUP, "b", at(111)).await;
+    assert_eq!(later, taken, "the renewed lease holds");
 }
 
 /// A crashed owner's cursors go on where it left them.
@@ -125,13 +166,70 @@ pub async fn a_released_cursor_is_free(subject: &Subject) {
     assert_eq!(claim(subject, GROUP, "b", at(1)).await.len(), usize::from(SHARDS));
 }
 
-/// Many at once, while the cursors are being made: none is held twice.
+/// Many at once, while the cursors are being made: none is held twice, and soon each is held.
 pub async fn of_many_owners_at_most_one_holds_a_cursor(subject: &Subject) {
     let owners: Vec<String> = (0..8).map(|number| format!("owner-{number}")).collect();
-    let held = join_all(owners.iter().map(|owner| claim(subject, GROUP, owner, at(0)))).await;
-    let mut all: Vec<Shard> = held.into_iter().flatten().map(|cursor| cursor.shard).collect();
-    all.sort();
+    let mut all: Vec<Shard> = Vec::new();
+    for round in 0..40 {
+        let held = join_all(owners.iter().map(|owner| claim(subject, GROUP, owner, at(round)))).await;
+        all = held.into_iter().flatten().map(|cursor| cursor.shard).collect();
+        all.sort();
+        if all.len() == usize::from(SHARDS) {
+            break;
+        }
+    }
+    // What was held in the last round is held by one each: those who gave something back had told so before.
     assert_eq!(all, Shard::all().collect::<Vec<_>>());
+}
+
+/// An owner that holds more than its share gives the rest back when it claims again, and others take it where it stood.
+pub async fn cursors_are_shared_out_among_those_who_take_part(subject: &Subject) {
+    claim(subject, GROUP, "a", at(0)).await;
+    assert_eq!(advance(subject, "a", &[step(15, 0, 7)], at(1)).await, [shard(15)]);
+    assert_eq!(claim(subject, GROUP, "b", at(2)).await, vec![], "nothing is free yet");
+    let kept = claim(subject, GROUP, "a", at(3)).await;
+    assert_eq!(kept.len(), 8);
+    let given = [step(15, 7, 8)];
+    assert_eq!(advance(subject, "a", &given, at(3)).await, vec![], "it was given back");
+    let taken = claim(subject, GROUP, "b", at(4)).await;
+    assert_eq!(taken.len(), 8);
+    assert!(
+        taken
+            .iter()
+            .any(|cursor| (cursor.shard, cursor.position) == (shard(15), 7))
+    );
+    // A third makes the share 6; the last gets what is left.
+    assert_eq!(claim(subject, GROUP, "c", at(5)).await, vec![]);
+    let (a, b) = (
+        claim(subject, GROUP, "a", at(6)).await,
+        claim(subject, GROUP, "b", at(6)).await,
+    );
+    let c = claim(subject, GROUP, "c", at(7)).await;
+    assert_eq!((a.len(), b.len(), c.len()), (6, 6, 4));
+    assert_eq!(
+        claim(subject, "others", "d", at(7)).await.len(),
+        16,
+        "groups are counted by themselves"
+    );
+}
+
+/// By giving its leases back, or by letting them run out.
+pub async fn a_share_grows_when_somebody_leaves_or_is_lost(subject: &Subject) {
+    for second in 0..3 {
+        for owner in ["a", "b", "c"] {
+            claim(subject, GROUP, owner, at(second)).await;
+        }
+    }
+    subject.cursors.release(GROUP, "c").await.expect("left");
+    claim(subject, GROUP, "a", at(3)).await;
+    let b = claim(subject, GROUP, "b", at(4)).await;
+    assert_eq!(
+        b.len() + claim(subject, GROUP, "a", at(5)).await.len(),
+        usize::from(SHARDS)
+    );
+    // Since then nothing was heard of the first.
+    assert_eq!(claim(subject, GROUP, "b", at(64)).await.len(), 8);
+    assert_eq!(claim(subject, GROUP, "b", at(65)).await.len(), usize::from(SHARDS));
 }
 
 /// The same shard of another group is another cursor.
@@ -245,4 +343,35 @@ pub async fn old_marks_go_once_the_cursor_has_passed_their_event(subject: &Subje
         [true, true, true, false, false],
         "the fourth is young, the fifth not passed"
     );
+}
+
+/// It comes again, however old the mark is.
+pub async fn the_mark_of_an_event_that_is_held_stays(subject: &Subject) {
+    let owner = user();
+    let written = event(owner, 1);
+    let id = written.id;
+    subject.store.append(&events(vec![written])).await.expect("written");
+    sequence_all(&*subject.sequencer).await;
+    claim(subject, GROUP, "a", at(0)).await;
+    let waits = NewHeldEvent {
+        id: DeadLetterId::new(uuid()),
+        event_id: id,
+        position: 1,
+        user_id: owner,
+        event_type: "app.counted".parse().expect("a type"),
+        origin: LetterOrigin::Log,
+        fate: HeldFate::Waits,
+    };
+    let taken = ShardStep {
+        shard: Shard::of(owner),
+        from: 0,
+        to: 1,
+        held: vec![waits],
+        outcomes: Vec::new(),
+    };
+    let settled = subject.held.settle(GROUP, "a", &[taken], at(1)).await.expect("settled");
+    assert_eq!(settled, [Shard::of(owner)]);
+    assert!(mark(subject, GROUP, id, 2).await && mark(subject, "others", id, 2).await);
+    assert_eq!(subject.cursors.prune_inbox(at(1_000), 10).await.expect("pruned"), 0);
+    assert!(!mark(subject, GROUP, id, 1_001).await);
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use domain::audit::ShardWalk;
+use domain::dead_letter::LetterOrigin;
 use domain::event::{Event, OwnEvent, Shard};
-use domain::id::UserId;
+use domain::id::{DeadLetterId, UserId};
 use futures_util::future::join_all;
 
-use super::samples::{TTL, at, event, events, sequence_all, user};
+use super::samples::{TTL, at, event, events, sequence_all, user, uuid};
 use crate::{
-    AuditTrail, Cursor, CursorMove, CursorStore, Effects, EffectsError, EventLog, EventStore, InboxMark, LogKeeper,
-    LogSequencer, NewCheckpoint,
+    AuditTrail, Cursor, CursorMove, CursorStore, Effects, EffectsError, EventLog, EventStore, HeldEvents, HeldFate,
+    HeldOutcome, HeldVerdict, InboxMark, LogKeeper, LogSequencer, NewCheckpoint, NewHeldEvent, ShardStep,
 };
 
 /// What the scenarios need: the keeper, and all that writes into the log and reads it.
@@ -27,6 +28,8 @@ pub struct Subject {
     pub log: Arc<dyn EventLog>,
     /// Its cursors.
     pub cursors: Arc<dyn CursorStore>,
+    /// Events that groups hold.
+    pub held: Arc<dyn HeldEvents>,
 }
 
 impl std::fmt::Debug for Subject {
@@ -50,6 +53,7 @@ macro_rules! log_keeper_conformance {
                 nothing_is_trimmed_that_no_checkpoint_allows,
                 trimming_stops_at_the_first_younger_event,
                 trimming_stops_at_the_slowest_group,
+                trimming_stops_at_an_event_that_a_group_holds,
                 trimming_goes_in_small_steps_and_the_chain_holds,
                 readers_before_the_beginning_go_on_with_what_is_left,
                 marks_go_with_their_events,
@@ -271,6 +275,48 @@ pub async fn trimming_stops_at_the_slowest_group(subject: &Subject) {
     subject.cursors.claim("new", "me", at(0), TTL).await.expect("cursors");
     assert_eq!(trim(subject, shard, 999, 100).await, 0);
     assert_eq!(left(subject, owner).await, [10]);
+}
+
+/// It comes again, although the cursor has passed it.
+pub async fn trimming_stops_at_an_event_that_a_group_holds(subject: &Subject) {
+    let owner = fill(subject).await;
+    let shard = Shard::of(owner);
+    allow(subject, shard, 10).await;
+    let fourth = subject.store.history(owner, 3, 1).await.expect("a history").remove(0);
+    subject.cursors.claim("g", "me", at(0), TTL).await.expect("cursors");
+    let held = NewHeldEvent {
+        id: DeadLetterId::new(uuid()),
+        event_id: fourth.event.id,
+        position: fourth.position,
+        user_id: owner,
+        event_type: fourth.event.event_type.clone(),
+        origin: LetterOrigin::Log,
+        fate: HeldFate::Waits,
+    };
+    let step = ShardStep {
+        shard,
+        from: 0,
+        to: 10,
+        held: vec![held],
+        outcomes: vec![],
+    };
+    let settled = subject.held.settle("g", "me", &[step], at(1)).await.expect("settled");
+    assert_eq!(settled, [shard]);
+    assert_eq!(trim(subject, shard, 999, 100).await, 3);
+    let outcome = HeldOutcome {
+        event_id: fourth.event.id,
+        verdict: HeldVerdict::Done,
+    };
+    let step = ShardStep {
+        shard,
+        from: 10,
+        to: 10,
+        held: vec![],
+        outcomes: vec![outcome],
+    };
+    subject.held.settle("g", "me", &[step], at(1)).await.expect("settled");
+    assert_eq!(trim(subject, shard, 999, 100).await, 7);
+    assert_sound(subject).await;
 }
 
 /// No step takes more than it is told to, and after each all is sound.

@@ -152,10 +152,13 @@ async function mail(visitor: Plinth, client: Plinth, email: string) {
   let message: components['schemas']['MailBody'] | undefined;
   for (const until = Date.now() + 20_000; !message && Date.now() < until; ) {
     await new Promise((resolve) => setTimeout(resolve, 50));
-    message = told(await client.GET('/v1/mail'), 200).items.find(({ state }) => state === 'sent');
+    // The account was greeted too.
+    const isAskedFor = ({ state, template }: components['schemas']['MailBody']) =>
+      state === 'sent' && template === 'reset_password';
+    message = told(await client.GET('/v1/mail'), 200).items.find(isAskedFor);
   }
   assert.ok(message, 'no mail was sent');
-  assert.deepEqual([message.template, message.to], ['reset_password', email]);
+  assert.equal(message.to, email);
   const detail = told(await client.GET('/v1/mail/{id}', { params: { path: { id: message.id } } }), 200);
   assert.deepEqual([detail.attempts[0]?.accepted, detail.sent_at], [true, message.sent_at]);
 }

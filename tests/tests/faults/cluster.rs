@@ -212,7 +212,7 @@ async fn assert_files(cluster: &Cluster, people: &[Person], acknowledged: &Ackno
     assert_eq!(held, 0, "room is held for uploads that are done");
 }
 
-/// Sign-ups wrote a mail each; now a reset each, asked for at both servers, and each is handed over once.
+/// Sign-ups wrote a mail each and a welcome each; now a reset each, asked for at both servers, and each is handed over once.
 async fn assert_mails_once(cluster: &Cluster, people: &[Person]) {
     for (number, person) in people.iter().enumerate() {
         let at = if number % 2 == 0 { &cluster.two } else { &cluster.one };
@@ -223,13 +223,18 @@ async fn assert_mails_once(cluster: &Cluster, people: &[Person]) {
             .await
             .expect_status(202);
     }
+    let greeted = "SELECT count(*) FROM mails WHERE template = 'welcome'";
+    eventually("everybody is greeted", async || {
+        usize::try_from(cluster.rows.number(greeted).await) == Ok(people.len())
+    })
+    .await;
     let waiting = "SELECT count(*) FROM mails WHERE state <> 'sent'";
     eventually("all mail is handed over", async || {
         cluster.rows.number(waiting).await == 0
     })
     .await;
     let mails = cluster.rows.number("SELECT count(*) FROM mails").await;
-    assert_eq!(mails, 2 * i64::try_from(people.len()).expect("few"));
+    assert_eq!(mails, 3 * i64::try_from(people.len()).expect("few"));
     assert_eq!(
         cluster
             .rows

@@ -5,6 +5,7 @@ mod bad_requests;
 mod bad_uploads;
 mod clients;
 mod dashboard;
+mod dead_letters;
 mod doctor;
 mod enumeration;
 mod figures;

@@ -8,7 +8,7 @@ use crate::rates::Rates;
 use crate::warning::{LATE_EVENT_MS, MAIL_LATE};
 
 pub(super) fn events(data: &Data, stats: &StatsBody) -> Panel {
-    Panel::new(
+    let panel = Panel::new(
         "Events",
         told(data.rates().map(|rates| rates.events), "ev/s"),
         data.rate(|rates| rates.events),
@@ -19,8 +19,17 @@ pub(super) fn events(data: &Data, stats: &StatsBody) -> Panel {
     .fact("waiting", count(stats.log.unsequenced))
     .fact("behind", count(behind(stats)))
     .line()
-    .fact("head", count(stats.log.head))
-    .fact("streams", count(stats.http.streams))
+    .fact("head", count(stats.log.head));
+    // Where nothing is dead there is nothing to see.
+    match letters(stats) {
+        0 => panel.fact("streams", count(stats.http.streams)),
+        letters => panel.fact_if("dead", count(letters), true),
+    }
+}
+
+/// Dead letters, of all groups.
+fn letters(stats: &StatsBody) -> u64 {
+    stats.log.lags.iter().map(|lag| lag.dead).sum()
 }
 
 fn behind(stats: &StatsBody) -> u64 {
@@ -76,10 +85,11 @@ pub(super) fn unsequenced(data: &Data, stats: &StatsBody) -> Panel {
 }
 
 pub(super) fn handled(data: &Data, stats: &StatsBody) -> Panel {
+    let held: u64 = stats.log.lags.iter().map(|lag| lag.held).sum();
     let Some(workers) = stats.workers else {
         return Panel::new("Handlers", "no workers here".to_owned(), Vec::new(), rate);
     };
-    Panel::new(
+    let panel = Panel::new(
         "Handlers",
         told(data.rates().map(|rates| rates.handled), "handled/s"),
         data.rate(|rates| rates.handled),
@@ -91,7 +101,12 @@ pub(super) fn handled(data: &Data, stats: &StatsBody) -> Panel {
         "failed",
         count(workers.handler_failures),
         is_some(data, |rates| rates.handler_failures),
-    )
+    );
+    if held + letters(stats) == 0 {
+        return panel;
+    }
+    let panel = panel.line().fact("held", count(held));
+    panel.fact_if("dead", count(letters(stats)), letters(stats) > 0)
 }
 
 pub(super) fn streams(data: &Data, stats: &StatsBody) -> Panel {

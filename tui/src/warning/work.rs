@@ -1,5 +1,5 @@
 //! Trouble with what is done behind the requests: events, groups, files and mail.
-use openapi::{BackendStatsBody, StatsBody};
+use openapi::{BackendStatsBody, LagBody, StatsBody};
 
 use super::{
     FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
@@ -83,6 +83,28 @@ pub(super) fn lags(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
         };
         warn(found, Severity::Warn, Screen::Events, text);
     }
+}
+
+/// Events that were given up stay so until somebody looks.
+pub(super) fn dead(stats: &StatsBody, found: &mut Vec<Warning>) {
+    let groups: Vec<&LagBody> = stats.log.lags.iter().filter(|lag| lag.dead > 0).collect();
+    if groups.is_empty() {
+        return;
+    }
+    let letters = of(
+        groups.iter().map(|lag| lag.dead).sum(),
+        "dead letter waits",
+        "dead letters wait",
+    );
+    let each: Vec<String> = groups
+        .iter()
+        .map(|lag| format!("{} {}", lag.group, count(lag.dead)))
+        .collect();
+    let text = format!(
+        "{letters} for somebody to look, `plinth events dead list`: {}.",
+        each.join(", ")
+    );
+    warn(found, Severity::Warn, Screen::Events, text);
 }
 
 /// How many events a second a group falls behind, or catches up when below zero.

@@ -116,9 +116,9 @@ pub(crate) fn healthy(step: u64) -> Value {
         "pool": {"max": 15, "open": 12, "idle": 12 - in_use, "utilisation": in_use as f64 / 15.0,
             "failures": 0, "slow": 2, "statements": times(3 * requests, 3)},
         "log": {"unsequenced": step % 3, "head": events, "lags": [
-            {"group": "usage", "events": step % 4, "delay": times(events, 7)},
-            {"group": "welcome", "events": 0, "delay": times(800 + step / 8, 7)},
-            {"group": "webhooks", "events": 840 - 9 * step.min(90), "delay": times(events / 2, 12)},
+            {"group": "usage", "events": step % 4, "delay": times(events, 7), "held": 0, "dead": 0},
+            {"group": "welcome", "events": 0, "delay": times(800 + step / 8, 7), "held": 0, "dead": 0},
+            {"group": "webhooks", "events": 840 - 9 * step.min(90), "delay": times(events / 2, 12), "held": 0, "dead": 0},
         ], "append": times(events, 5), "publish": times(events, 6)},
         "workers": {
             "sequenced": events, "handled": events * 2, "handler_failures": 3,
@@ -178,6 +178,8 @@ pub(crate) fn saturated(step: u64) -> Value {
     body["log"]["unsequenced"] = json!(400 * step);
     body["log"]["head"] = json!(400_000 + 60 * step);
     body["log"]["lags"][1]["events"] = json!(37 * step);
+    body["log"]["lags"][1]["held"] = json!(12);
+    body["log"]["lags"][1]["dead"] = json!(3);
     body["log"]["publish"] = both((400_000, 6), (60 * step, 13));
     body["workers"]["handler_failures"] = json!(3 + step / 2);
     body["mail"] = json!({"queued": 60 + 12 * step, "sending": 4, "dead": step / 10, "oldest_due_seconds": 60 + step});
@@ -255,6 +257,8 @@ pub(crate) fn older(mut figures: Value) -> Value {
         ("/backends", "operations"),
         ("/backends", "kind"),
         ("/log/lags", "delay"),
+        ("/log/lags", "held"),
+        ("/log/lags", "dead"),
     ] {
         let list = figures.pointer_mut(part).and_then(Value::as_array_mut).expect("a list");
         for entry in list {

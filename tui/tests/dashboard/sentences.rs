@@ -94,6 +94,21 @@ fn events_that_wait() {
 }
 
 #[test]
+fn dead_letters_that_wait_for_somebody() {
+    let group = |group: &str, dead: u64| json!({"group": group, "events": 0, "held": 4, "dead": dead});
+    let (severity, text) = only(|_, figures| {
+        figures["log"]["lags"] = json!([group("usage", 2), group("webhooks", 0), group("welcome", 1)])
+    });
+    assert_eq!(severity, Severity::Warn);
+    assert_eq!(
+        text,
+        "3 dead letters wait for somebody to look, `plinth events dead list`: usage 2, welcome 1."
+    );
+    let (_, text) = only(|_, figures| figures["log"]["lags"] = json!([group("usage", 1)]));
+    assert!(text.starts_with("1 dead letter waits for somebody"), "{text}");
+}
+
+#[test]
 fn a_group_that_falls_behind() {
     let lag = |events: u64| json!([{"group": "usage", "events": events}]);
     let (_, text) = only(|step, figures| figures["log"]["lags"] = lag(2_000 + 30 * step));

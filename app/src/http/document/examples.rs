@@ -8,6 +8,7 @@ const SESSION: &str = "019a8f40-11d2-7a60-8c4e-0b6f5a3d9e21";
 const FILE: &str = "019a8f41-53c8-7e02-a3d7-64f1c0b98e15";
 const EVENT: &str = "019a8f42-0a9b-7c36-95f0-d18e72b3a604";
 const SECOND_EVENT: &str = "019a8f42-0a9c-7f11-8b52-c07d946ae83f";
+const LETTER: &str = "019a8f43-6d20-7b18-9f45-a0c3e7d15b92";
 const MAIL: &str = "019a8f3e-7c1d-7b09-b6a2-f35e80d7c914";
 const SOURCE: &str = "urn:plinth:019a8f00-0000-7000-8000-000000000001";
 const KEY_ID: &str = "k4.pid.tMv7Q99M4hByfZU-SnEzB_oZu30Dm2nnsL0zFOhoyGRX";
@@ -185,6 +186,31 @@ fn answered_content(name: &str) -> Option<Value> {
             "created_at": AT, "sent_at": AT,
             "attempts": [{ "number": 1, "at": AT, "accepted": true, "reply": "250 2.0.0 Ok: queued" }],
         }),
+        _ => return answered_letters(name),
+    })
+}
+
+/// What is asked and answered about dead letters.
+fn answered_letters(name: &str) -> Option<Value> {
+    Some(match name {
+        "DeadLetterBody" => json!({
+            "id": LETTER, "group": "usage", "event_id": EVENT, "event_type": "app.order.placed", "user_id": USER,
+            "shard": 7, "position": 42, "origin": "log", "attempts": 8, "first_failed_at": AT, "last_failed_at": LATER,
+            "reason": "failed", "detail": "the meter is jammed", "redrives": 0,
+        }),
+        "DeadLetterPageBody" => json!({ "items": [body_example("DeadLetterBody")], "next_cursor": null }),
+        "DeadLetterDetailBody" => json!({
+            "letter": body_example("DeadLetterBody"), "event": body_example("EventPageBody")?["items"][0],
+        }),
+        "DeadLetterReasonsBody" => json!({ "items": [{
+            "group": "usage", "reason": "failed", "count": 3, "first_at": AT, "last_at": LATER,
+            "example": "the meter is jammed",
+        }] }),
+        "RedriveBody" => json!({ "group": "usage", "reason": "failed", "limit": 100, "dry_run": true }),
+        "DiscardBody" => json!({ "ids": [LETTER] }),
+        "ChangedLettersBody" => json!({ "changed": 3, "in_a_loop": 0, "more": false }),
+        "ReplayBody" => json!({ "group": "usage", "from": AT, "to": LATER, "dry_run": true }),
+        "ReplayedBody" => json!({ "events": 1_204, "left": 3, "looked_at": 10_000, "waiting": 0, "resume": "4:2500" }),
         _ => return None,
     })
 }

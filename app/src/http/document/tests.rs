@@ -132,7 +132,8 @@ fn every_example_is_what_its_wire_type_reads_and_writes() {
     assert_examples!(checked: RegisterBody EmailBody TokenBody ResetPasswordBody ChangePasswordBody SetupBody PatchMeBody
         TierBody LoginBody SecondFactorBody RefreshBody LogoutBody CreateLinkBody PublishEventBody PublishEventsBody
         TokenPairBody ClaimsBody UserBody UserPageBody SessionPageBody UsageBody KeysBody FileBody FilePageBody
-        LinkBody PublishedEventBody PublishedEventsBody EventPageBody MailPageBody MailDetailBody
+        LinkBody PublishedEventBody PublishedEventsBody EventPageBody MailPageBody MailDetailBody DeadLetterPageBody
+        DeadLetterReasonsBody DeadLetterDetailBody RedriveBody DiscardBody ChangedLettersBody ReplayBody ReplayedBody
         AuditPageBody);
     for operation in &all() {
         let text = serde_json::to_string(operation).unwrap();

@@ -46,6 +46,8 @@ fn full() -> Reading {
         group: "usage".to_owned(),
         events: 7,
         delay: times(),
+        held: 2,
+        dead: 1,
     }];
     body.workers = Some(WorkerStatsBody::default());
     let backend = |kind: &str, name: &str, operation: &str| BackendStatsBody {

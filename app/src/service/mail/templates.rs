@@ -54,6 +54,7 @@ built_in! {
     AlreadyRegistered "already_registered",
     ResetPassword "reset_password",
     PasswordChanged "password_changed",
+    Welcome "welcome",
 }
 
 /// What a message says, rendered.

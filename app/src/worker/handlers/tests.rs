@@ -2,10 +2,12 @@
 
 use std::sync::Mutex;
 
+use domain::event::SHARDS;
 use domain::id::UserId;
-use ports::{MockCursorStore, MockEventLog};
+use ports::{MockCursorStore, MockEventLog, MockHeldEvents, WaitingUser};
 
 use super::super::testing::{Kit, TestClock, away, kit, logged, user_in};
+use super::held::MOST_HELD;
 use super::*;
 
 /// Fails at the events named, as often as said; notes what it handled.
@@ -130,9 +132,25 @@ fn cursors() -> MockCursorStore {
 }
 
 fn worker(handler: &Arc<Handler>, log: MockEventLog, cursors: MockCursorStore, kit: &Kit) -> HandlerWorker {
-    let toolkit = kit.toolkit.clone();
+    let mut holding = MockHeldEvents::new();
+    holding.expect_waiting().returning(|_, _| Ok(Vec::new()));
+    worker_over(handler, log, cursors, holding, kit)
+}
+
+fn worker_over(
+    handler: &Arc<Handler>,
+    log: MockEventLog,
+    cursors: MockCursorStore,
+    holding: MockHeldEvents,
+    kit: &Kit,
+) -> HandlerWorker {
     let handler: Arc<dyn EventHandler> = Arc::clone(handler) as _;
-    HandlerWorker::new(handler, Arc::new(log), Arc::new(cursors), toolkit, "node-1".to_owned())
+    let stores = Stores {
+        log: Arc::new(log),
+        cursors: Arc::new(cursors),
+        holding: Arc::new(holding),
+    };
+    HandlerWorker::new(handler, stores, kit.toolkit.clone(), "node-1".to_owned())
 }
 
 #[tokio::test]
@@ -193,11 +211,24 @@ async fn a_batch_that_fails_comes_again_or_one_by_one() {
         batches: Mutex::new(vec![Err(permanent.into()), Err(away().into())]),
         ..Handler::failing(1, 1, HandleEventError::Failed("bad".into()))
     });
-    let mut worker = worker(&handler, log(&[1, 4], 2), cursors(), &kit);
+    let mut holding = MockHeldEvents::new();
+    holding.expect_waiting().returning(|_, _| Ok(Vec::new()));
+    holding.expect_settle().times(1).returning(|group, owner, steps, _| {
+        assert_eq!((group, owner), ("testers", "node-1"));
+        let fates: Vec<Vec<bool>> = steps
+            .iter()
+            .map(|step| step.held.iter().map(|held| held.fate == HeldFate::Waits).collect())
+            .collect();
+        let by_shard: BTreeMap<u8, Vec<bool>> = steps.iter().map(|step| step.shard.number()).zip(fates).collect();
+        assert_eq!(by_shard, BTreeMap::from([(1, vec![false, true]), (4, vec![])]));
+        assert!(steps.iter().all(|step| (step.from, step.to) == (0, 2)));
+        Ok(steps.iter().map(|step| step.shard).collect())
+    });
+    let mut worker = worker_over(&handler, log(&[1, 4], 2), cursors(), holding, &kit);
     assert!(worker.step().await.unwrap_err().temporary);
     assert_eq!(handler.handled(), [], "the backend is away for all of them");
     worker.step().await.unwrap();
-    assert_eq!(handler.handled(), [(4, 1), (4, 2)], "the bad one holds its own shard");
+    assert_eq!(handler.handled(), [(4, 1), (4, 2)], "the bad one holds its user alone");
 }
 
 #[tokio::test]
@@ -213,9 +244,13 @@ async fn a_full_batch_goes_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_failing_event_holds_its_shard_alone_until_its_time() {
+async fn an_absent_backend_holds_one_shard_until_its_time_and_no_event_is_to_blame() {
     let kit = kit();
-    let handler = Arc::new(Handler::failing(1, 2, HandleEventError::Failed("bad".into())));
+    let full = BackendError {
+        full: true,
+        ..BackendError::permanent("test", "anything", "no space is left")
+    };
+    let handler = Arc::new(Handler::failing(1, 2, full.into()));
     let mut worker = worker(&handler, log(&[1, 4], 3), cursors(), &kit);
     worker.step().await.unwrap();
     assert_eq!(handler.handled(), [(1, 1), (4, 1), (4, 2), (4, 3)]);
@@ -330,4 +365,44 @@ async fn draining_gives_the_cursors_back() {
     let shutdown = Shutdown::new();
     shutdown.drain();
     worker(&handler, MockEventLog::new(), mock, &kit).run(shutdown).await;
+}
+
+#[tokio::test]
+async fn a_shard_that_holds_too_much_goes_no_further() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let mut holding = MockHeldEvents::new();
+    let far = kit.toolkit.now().plus(Duration::from_secs(3_600));
+    holding.expect_waiting().returning(move |_, _| {
+        let waiting = |shard: u8, count| WaitingUser {
+            shard: Shard::new(shard).unwrap(),
+            user_id: UserId::new(uuid::Uuid::from_u128(99)),
+            count,
+            due_at: far,
+        };
+        Ok(vec![waiting(1, MOST_HELD), waiting(4, MOST_HELD - 1)])
+    });
+    let mut worker = worker_over(&handler, log(&[1, 4], 2), cursors(), holding, &kit);
+    worker.step().await.unwrap();
+    assert_eq!(handler.handled(), [(4, 1), (4, 2)]);
+}
+
+#[tokio::test]
+async fn what_a_claim_leaves_unchanged_is_asked_for_less_often() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let asked = Arc::new(Mutex::new(0));
+    let mut mock = MockCursorStore::new();
+    let counted = Arc::clone(&asked);
+    mock.expect_claim().returning(move |_, _, _, _| {
+        *counted.lock().unwrap() += 1;
+        Ok(Shard::all()
+            .take(usize::from(SHARDS) / 2)
+            .map(|shard| Cursor { shard, position: 0 })
+            .collect())
+    });
+    let mut worker = worker(&handler, log(&[], 0), mock, &kit);
+    for (wait, expected) in [(0, 1), (400, 1), (100, 2), (500, 2), (1_100, 2), (100, 3)] {
+        kit.clock.advance(Duration::from_millis(wait));
+        worker.step().await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), expected, "{wait}");
+    }
 }
