@@ -43,6 +43,7 @@ impl MigrationTrait for Audit {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         for sql in [
+            "DROP INDEX held_events_place",
             "DROP INDEX events_time",
             "DROP TABLE audit_state",
             "DROP TABLE log_floors",

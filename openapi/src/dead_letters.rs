@@ -168,12 +168,15 @@ pub struct ReplayBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Time>,
     /// Of this shard alone, 0 to 15.
+    #[cfg_attr(feature = "server", oai(validator(minimum(value = "0"), maximum(value = "15"))))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<u8>,
     /// From this position of the shard on.
+    #[cfg_attr(feature = "server", oai(validator(minimum(value = "0"))))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_position: Option<u64>,
     /// Up to this position of the shard, itself among them.
+    #[cfg_attr(feature = "server", oai(validator(minimum(value = "0"))))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_position: Option<u64>,
     /// Only count what would be done.

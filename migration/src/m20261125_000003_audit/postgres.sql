@@ -16,3 +16,6 @@ CREATE TABLE audit_state (
 
 -- Times ascend with the events, so that an insert goes to the last page.
 CREATE INDEX events_time ON events (time);
+
+-- Retention asks each shard for the first event that is still held.
+CREATE INDEX held_events_place ON held_events (shard, position);

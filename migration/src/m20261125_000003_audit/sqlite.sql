@@ -14,3 +14,6 @@ CREATE TABLE audit_state (
 ) STRICT;
 
 CREATE INDEX events_time ON events (time);
+
+-- Retention asks each shard for the first event that is still held.
+CREATE INDEX held_events_place ON held_events (shard, position);

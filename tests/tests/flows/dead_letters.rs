@@ -315,7 +315,7 @@ async fn replay(site: &Site, admin: &Person, ada: &Person) {
     assert_eq!(site.outbox().matching(&ada.email, WELCOME).len(), 1);
     let (unknown, said) = code(site, &["replay", "--group", "welcom", "--from", long_ago, "--yes"]);
     assert_eq!(unknown, Some(3));
-    assert!(said.contains("usage, welcome"), "{said}");
+    assert!(said.contains("usage, webhooks, welcome"), "{said}");
     assert_eq!(
         code(site, &["replay", "--group", "welcome", "--from", "7", "--yes"]).0,
         Some(2)
@@ -418,7 +418,10 @@ async fn the_log_is_read_on_the_command_line(backing: Backing) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     });
-    let live = tokio::task::block_in_place(|| site.server.cli(&["events", "tail", "--limit", "2"]));
+    let live = tokio::task::block_in_place(|| {
+        site.server
+            .cli(&["events", "tail", "--limit", "2", "--type", "app.note.added"])
+    });
     publisher.abort_all();
     assert!(live.status.success(), "{}", told(&live));
     let text = String::from_utf8(live.stdout).expect("text");

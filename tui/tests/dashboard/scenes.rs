@@ -83,6 +83,8 @@ pub(crate) fn healthy(step: u64) -> Value {
         "node": "019ab3c4-1111-7222-8333-944445555abc",
         "at_ms": 1_767_225_600_000_u64 + 1_000 * step,
         "uptime_seconds": UPTIME + step,
+        "webhooks": {"queued": 0, "sending": 0, "dead": 0, "oldest_due_seconds": 0, "delivered": 0, "retried": 0,
+            "given_up": 0, "disabled": 0, "lost": 0, "time": {"bounds_micros": [], "counts": [], "sum_micros": 0}},
         "health": {"status": "ready", "dependencies": [
             {"name": "database", "status": "ok"},
             {"name": "revocations", "status": "ok"},

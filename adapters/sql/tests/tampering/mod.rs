@@ -271,7 +271,7 @@ async fn an_inserted_row_is_found_and_those_that_made_room(log: Log) {
     let (id, owner) = (log.literal(Uuid::from_u128(99)), log.literal(log.owner.uuid()));
     log.run(&format!(
         "INSERT INTO events SELECT {id}, shard, user_id, type, subject, time, data, salt, digest, actor, impersonator, \
-         request_id, client_id FROM events WHERE id = {}",
+         request_id, client_id, schema_version FROM events WHERE id = {}",
         log.id(5)
     ))
     .await;
