@@ -149,7 +149,8 @@ def events(client):
     while len(followed) < 2:
         page = good(list_events.sync_detailed(client=client, after=cursor, wait=10), 200)
         cursor = page.next_cursor
-        followed += [event.id for event in page.items]
+        # Events of Plinth's own come whenever they happen, such as that the welcome mail was sent.
+        followed += [event.id for event in page.items if event.type_.startswith("app.")]
     assert followed == ids
 
 
