@@ -13,6 +13,7 @@ mod m20261125_000003_audit;
 mod m20261125_000004_schemas;
 mod m20261125_000005_webhooks;
 mod runner;
+mod statements;
 mod version;
 
 pub use runner::{Status, check_compatibility, down, migrate, status};

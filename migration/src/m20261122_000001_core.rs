@@ -12,7 +12,7 @@ use uuid::Uuid;
 const OLDEST_BINARY: &str = "0.1.0";
 
 /// Shards of the log; the domain has the same number, and it never changes for an installation.
-const SHARDS: i16 = 16;
+pub(crate) const SHARDS: i16 = 16;
 
 const POSTGRES: &str = include_str!("m20261122_000001_core/postgres.sql");
 const SQLITE: &str = include_str!("m20261122_000001_core/sqlite.sql");

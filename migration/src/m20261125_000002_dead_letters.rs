@@ -1,8 +1,10 @@
 //! Events that a handler group holds or gave up, and who takes part in a group.
 
 use async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::sea_orm::DbErr;
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+use crate::statements::{run_all, run_for_engine};
 
 const POSTGRES: &str = include_str!("m20261125_000002_dead_letters/postgres.sql");
 const SQLITE: &str = include_str!("m20261125_000002_dead_letters/sqlite.sql");
@@ -20,20 +22,10 @@ impl MigrationName for DeadLetters {
 #[async_trait]
 impl MigrationTrait for DeadLetters {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let db = manager.get_connection();
-        let tables = match db.get_database_backend() {
-            DbBackend::Postgres => POSTGRES,
-            _ => SQLITE,
-        };
-        db.execute_unprepared(tables).await?;
-        Ok(())
+        run_for_engine(manager, POSTGRES, SQLITE).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["group_members", "held_events"] {
-            let sql = format!("DROP TABLE {table}");
-            manager.get_connection().execute_unprepared(&sql).await?;
-        }
-        Ok(())
+        run_all(manager, &["DROP TABLE group_members", "DROP TABLE held_events"]).await
     }
 }

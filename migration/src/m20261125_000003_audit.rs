@@ -1,11 +1,11 @@
 //! Where the log begins, what its checkpoints said last, and the index of the audit trail by time.
 
 use async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr, Statement};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-/// As many as the core schema has.
-const SHARDS: i16 = 16;
+use crate::m20261122_000001_core::SHARDS;
+use crate::statements::{run_all, run_for_engine};
 
 const POSTGRES: &str = include_str!("m20261125_000003_audit/postgres.sql");
 const SQLITE: &str = include_str!("m20261125_000003_audit/sqlite.sql");
@@ -23,12 +23,8 @@ impl MigrationName for Audit {
 #[async_trait]
 impl MigrationTrait for Audit {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_for_engine(manager, POSTGRES, SQLITE).await?;
         let db = manager.get_connection();
-        let tables = match db.get_database_backend() {
-            DbBackend::Postgres => POSTGRES,
-            _ => SQLITE,
-        };
-        db.execute_unprepared(tables).await?;
         for shard in 0..SHARDS {
             let sql = "INSERT INTO log_floors (shard, position, hash, removable, blanked) VALUES ($1, 0, $2, 0, 0)";
             let values = [shard.into(), vec![0_u8; 32].into()];
@@ -41,15 +37,12 @@ impl MigrationTrait for Audit {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let db = manager.get_connection();
-        for sql in [
+        let statements = [
             "DROP INDEX held_events_place",
             "DROP INDEX events_time",
             "DROP TABLE audit_state",
             "DROP TABLE log_floors",
-        ] {
-            db.execute_unprepared(sql).await?;
-        }
-        Ok(())
+        ];
+        run_all(manager, &statements).await
     }
 }

@@ -1,8 +1,10 @@
 //! Schemas of clients' event types, and with every event the version that its payload was valid with.
 
 use async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::sea_orm::DbErr;
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+use crate::statements::{run_all, run_for_engine};
 
 const POSTGRES: &str = include_str!("m20261125_000004_schemas/postgres.sql");
 const SQLITE: &str = include_str!("m20261125_000004_schemas/sqlite.sql");
@@ -28,18 +30,10 @@ impl MigrationName for Schemas {
 #[async_trait]
 impl MigrationTrait for Schemas {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let db = manager.get_connection();
-        let sql = match db.get_database_backend() {
-            DbBackend::Postgres => POSTGRES,
-            _ => SQLITE,
-        };
-        db.execute_unprepared(sql).await.map(drop)
+        run_for_engine(manager, POSTGRES, SQLITE).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for sql in DOWN {
-            manager.get_connection().execute_unprepared(sql).await?;
-        }
-        Ok(())
+        run_all(manager, &DOWN).await
     }
 }

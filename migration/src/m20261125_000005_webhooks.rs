@@ -1,14 +1,20 @@
 //! Webhooks: the addresses, the deliveries to them, and the attempts of each.
 
 use async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::sea_orm::DbErr;
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+use crate::statements::{run_all, run_for_engine};
 
 const POSTGRES: &str = include_str!("m20261125_000005_webhooks/postgres.sql");
 const SQLITE: &str = include_str!("m20261125_000005_webhooks/sqlite.sql");
 
-/// Every table.
-const TABLES: [&str; 3] = ["webhooks", "webhook_deliveries", "webhook_attempts"];
+/// What takes it back.
+const DOWN: [&str; 3] = [
+    "DROP TABLE webhook_attempts",
+    "DROP TABLE webhook_deliveries",
+    "DROP TABLE webhooks",
+];
 
 /// The migration.
 #[derive(Debug)]
@@ -23,22 +29,10 @@ impl MigrationName for Webhooks {
 #[async_trait]
 impl MigrationTrait for Webhooks {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let db = manager.get_connection();
-        let tables = match db.get_database_backend() {
-            DbBackend::Postgres => POSTGRES,
-            _ => SQLITE,
-        };
-        db.execute_unprepared(tables).await?;
-        Ok(())
+        run_for_engine(manager, POSTGRES, SQLITE).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in TABLES.iter().rev() {
-            manager
-                .get_connection()
-                .execute_unprepared(&format!("DROP TABLE {table}"))
-                .await?;
-        }
-        Ok(())
+        run_all(manager, &DOWN).await
     }
 }
