@@ -41,8 +41,6 @@ pub use self::work::{Workers, work};
 /// How often the revocation feed is looked at.
 const POLL_REVOCATIONS: Duration = Duration::from_millis(250);
 
-/// How long a delivery is held beyond the longest attempt, for recording what became of it. What a killed process had in hand goes on elsewhere after both.
-const BEYOND_ATTEMPT: Duration = Duration::from_secs(10);
 /// How often the broker is looked after.
 const LOOK_AFTER_BROKER: Duration = Duration::from_secs(5);
 
@@ -336,7 +334,7 @@ fn webhooks(ports: &Ports, config: &Config) -> Webhooks {
         queue: Arc::clone(&ports.webhook_queue),
         sender: Arc::clone(&ports.webhook_sender),
         sealer: Arc::clone(&ports.sealer),
-        source: format!("urn:plinth:{}", ports.installation.id),
+        source: ports.installation.urn(),
         most: config.webhooks.per_user,
     })
 }

@@ -1,12 +1,13 @@
 //! The workers of a process: the sequencer, the handler groups, what sends mail and webhooks, and the keeping of the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::histogram::Snapshot;
 use openapi::WorkerStatsBody;
 use ports::Beginning;
 
-use super::{BEYOND_ATTEMPT, Services, drive_one, prune};
+use super::{Services, drive_one, prune};
 use crate::compose::{ComposeError, Ports};
 use crate::config::{Config, PublicUrl, is_loopback};
 use crate::lifecycle::Lifecycle;
@@ -21,6 +22,9 @@ use crate::worker::usage_handler::UsageHandler;
 use crate::worker::webhook_handler::WebhookHandler;
 use crate::worker::webhook_sender::{DeliverySettings, DeliveryWorker};
 use crate::worker::welcome_handler::{self, WelcomeHandler};
+
+/// How long a delivery is held beyond the longest attempt, for recording what became of it. What a killed process had in hand goes on elsewhere after both.
+const BEYOND_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// What the workers of this process count.
 #[derive(Debug)]
