@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plinth_tests::api::{Client, Reply};
 use plinth_tests::kafka::{TestKafka, Topic, shared_brokers};
-use plinth_tests::postgres::fresh_database;
+use plinth_tests::postgres::{TestDatabase, fresh_database};
 use plinth_tests::server::{PlinthBinary, Setup};
 use plinth_tests::site::{Person, sign_up};
 use reqwest::Method;
@@ -111,6 +111,33 @@ fn assert_all_there(brokers: &str, topic: &str, written: &Written) {
     );
 }
 
+/// What nodes share: brokers, a topic, a database, a folder.
+struct Shared {
+    brokers: String,
+    topic: String,
+    database: TestDatabase,
+    folder: tempfile::TempDir,
+}
+
+impl Shared {
+    fn make() -> Option<Self> {
+        let (brokers, topic) = shared_brokers()?;
+        Some(Self {
+            brokers,
+            topic,
+            database: fresh_database()?,
+            folder: tempfile::tempdir().expect("a folder"),
+        })
+    }
+
+    fn node(&self, setup: Setup) -> Setup {
+        let setup = setup.database(&self.database).data_dir(self.folder.path());
+        setup
+            .env("PLINTH_KAFKA_BROKERS", &self.brokers)
+            .env("PLINTH_KAFKA_TOPIC", &self.topic)
+    }
+}
+
 async fn people(node: &PlinthBinary) -> Vec<(Person, Client)> {
     let mut people = Vec::new();
     for _ in 0..PEOPLE {
@@ -173,17 +200,8 @@ async fn while_kafka_is_away_events_wait_and_nobody_else_is_hurt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_dies_between_kafka_and_the_cursor_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let Some((brokers, topic)) = shared_brokers() else {
-        return;
-    };
-    let Some(database) = fresh_database() else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let node = |setup: Setup| {
-        let setup = setup.database(&database).data_dir(folder.path());
-        setup
-            .env("PLINTH_KAFKA_BROKERS", &brokers)
-            .env("PLINTH_KAFKA_TOPIC", &topic)
-    };
+    let Some(shared) = Shared::make() else { return };
+    let node = |setup| shared.node(setup);
     // One that only serves stays alive and acknowledges; the others are killed in turn.
     let front = node(Setup::serve().arg("--no-workers")).start().await;
     let (mut server, mut worker) = tokio::join!(node(Setup::serve()).start(), node(Setup::worker()).start());
@@ -202,8 +220,8 @@ async fn what_dies_between_kafka_and_the_cursor_loses_nothing() {
     let written = load.stop().await;
     drained(&front).await;
     assert_eq!(written.refused, [] as [u16; 0]);
-    assert_all_there(&brokers, &topic, &written);
-    let Some(found) = Topic::read(&brokers, &topic) else {
+    assert_all_there(&shared.brokers, &shared.topic, &written);
+    let Some(found) = Topic::read(&shared.brokers, &shared.topic) else {
         return;
     };
     let again = found.len() - found.ids().len();
@@ -216,17 +234,8 @@ async fn what_dies_between_kafka_and_the_cursor_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_come_and_go_keep_the_order_of_each_user() {
     let _alone = ALONE.lock().await;
-    let Some((brokers, topic)) = shared_brokers() else {
-        return;
-    };
-    let Some(database) = fresh_database() else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    let node = |setup: Setup| {
-        let setup = setup.database(&database).data_dir(folder.path());
-        setup
-            .env("PLINTH_KAFKA_BROKERS", &brokers)
-            .env("PLINTH_KAFKA_TOPIC", &topic)
-    };
+    let Some(shared) = Shared::make() else { return };
+    let node = |setup| shared.node(setup);
     let server = node(Setup::serve()).start().await;
     let people = people(&server).await;
     let load = Load::start(&people, 200);
@@ -240,7 +249,7 @@ async fn workers_that_come_and_go_keep_the_order_of_each_user() {
     let written = load.stop().await;
     drained(&server).await;
     assert_eq!((written.refused.len(), written.unanswered), (0, 0), "{written:?}");
-    assert_all_there(&brokers, &topic, &written);
+    assert_all_there(&shared.brokers, &shared.topic, &written);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
