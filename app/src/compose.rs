@@ -41,7 +41,7 @@ use ports::{
     WebhookSender,
 };
 
-pub use self::kafka::Relay;
+pub use self::kafka::{Relay, Topics};
 use crate::config::{BackendConfig, Config, DatabaseEngine, Synchronous};
 use crate::ops::{BackendState, MeasuredEventStore};
 use crate::service::Toolkit;
@@ -194,6 +194,8 @@ pub struct Ports {
     pub subscriber: Arc<dyn EventSubscriber>,
     /// The way to Kafka, where it is configured.
     pub relay: Option<Relay>,
+    /// Topics of other services, where some are named.
+    pub topics: Option<Topics>,
     /// Rate limits.
     pub limiter: Arc<dyn RateLimiter>,
     /// Password hashing.
@@ -351,6 +353,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
     let mut guarded = Vec::new();
     let (stores, local_stores) = blob_stores(config, &clock, &mut guarded).await?;
     let mailer = mailer(config, &clock, &mut guarded).await?;
+    let topics = kafka::topics(config, &installation.urn());
     let relay = kafka::relay(config, &installation.urn(), &clock, &mut guarded)?;
     let bus = Arc::new(LocalEventBus::new());
     let store = Arc::new(SqlEventStore::new(&db));
@@ -397,6 +400,7 @@ pub async fn ports(config: &Config) -> Result<Ports, ComposeError> {
         publisher: Arc::clone(&bus) as Arc<dyn EventPublisher>,
         subscriber: bus,
         relay,
+        topics,
         limiter: Arc::new(LocalRateLimiter::new()),
         hasher: Arc::new(hasher),
         sealer,

@@ -15,7 +15,7 @@ use ports::{BackendError, EffectsError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::compose::{ComposeError, Ports};
+use crate::compose::{ComposeError, Ports, Task};
 use crate::config::{Config, PublicUrl, Registration, TierConfig};
 use crate::lifecycle::{Lifecycle, Shutdown};
 use crate::service::accounts::{AccountParts, Accounts};
@@ -373,14 +373,18 @@ async fn follow_schemas(schemas: &Schemas, shutdown: &Shutdown) {
 /// Runs what adapters need run for them, until the process drains.
 pub fn carry(ports: &mut Ports, lifecycle: &Lifecycle) {
     for (name, task) in ports.tasks.drain(..) {
-        let shutdown = lifecycle.shutdown();
-        lifecycle.spawn(name, async move {
-            tokio::select! {
-                () = task => {}
-                () = shutdown.draining() => {}
-            }
-        });
+        carry_one(name, task, lifecycle);
     }
+}
+
+fn carry_one(name: &'static str, task: Task, lifecycle: &Lifecycle) {
+    let shutdown = lifecycle.shutdown();
+    lifecycle.spawn(name, async move {
+        tokio::select! {
+            () = task => {}
+            () = shutdown.draining() => {}
+        }
+    });
 }
 
 /// Looks after the broker now and then, where there is one, so that its absence shows before the first event has to wait.

@@ -1,5 +1,6 @@
 //! Dead letters: events that a handler group gave up, with the reason; and the reasons of failures.
 
+use crate::cloud_event::TopicPlace;
 use crate::event::{EventType, Shard};
 use crate::id::{DeadLetterId, EventId, UserId};
 use crate::time::Timestamp;
@@ -11,17 +12,20 @@ pub enum LetterOrigin {
     Log,
     /// It hands them on to Kafka.
     Kafka,
+    /// A topic brought them, from another service.
+    Topic,
 }
 
 impl LetterOrigin {
     /// Every origin.
-    pub const ALL: [Self; 2] = [Self::Log, Self::Kafka];
+    pub const ALL: [Self; 3] = [Self::Log, Self::Kafka, Self::Topic];
 
     /// The word in storage and on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::Kafka => "kafka",
+            Self::Topic => "topic",
         }
     }
 
@@ -80,7 +84,7 @@ pub struct DeadLetter {
     pub event_id: EventId,
     /// The event's shard.
     pub shard: Shard,
-    /// The event's place in the shard.
+    /// The event's place in the shard; the offset of one that a topic brought.
     pub position: u64,
     /// Whose event it is.
     pub user_id: UserId,
@@ -88,6 +92,8 @@ pub struct DeadLetter {
     pub event_type: EventType,
     /// Where the group got it from.
     pub origin: LetterOrigin,
+    /// The record that it was, when a topic brought it.
+    pub place: Option<TopicPlace>,
     /// Attempts since it failed first, or since it was redriven.
     pub attempts: u32,
     /// When it failed first.

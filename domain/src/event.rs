@@ -54,6 +54,16 @@ impl EventType {
         &self.0
     }
 
+    /// A type as another service names it: any text of `CloudEvents` with 1 to 256 characters.
+    pub fn of_others(text: &str) -> Option<Self> {
+        is_subject(text).then(|| Self::unchecked(text))
+    }
+
+    /// A type of which its writer knows that it is one.
+    pub(crate) fn unchecked(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Whether it lies under a prefix such as `app.`.
     pub fn is_under(&self, prefix: &str) -> bool {
         self.0.len() > prefix.len() && self.0.starts_with(prefix)
@@ -239,7 +249,7 @@ impl OwnEvent {
 
     /// The type as a checked value.
     pub fn event_type(self) -> EventType {
-        EventType(self.as_str().to_owned())
+        EventType::unchecked(self.as_str())
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod blob;
 pub mod breaker;
+pub mod cloud_event;
 pub mod dead_letter;
 pub mod email;
 pub mod event;

@@ -108,6 +108,30 @@ pub struct TopicStats {
     pub leaderless: u32,
 }
 
+/// A member of a group that shares the partitions of topics, as this process sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubscriptionStats {
+    /// The partitions that are this member's.
+    pub partitions: Vec<PartitionStats>,
+    /// Records received that wait to be handled.
+    pub waiting: u64,
+    /// Whether no more are fetched until those are fewer.
+    pub paused: bool,
+    /// Whether no broker is reached.
+    pub away: bool,
+}
+
+/// A partition of which records are received.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct PartitionStats {
+    /// The topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: u32,
+    /// How many of its records the group is not done with; none while nobody knows.
+    pub lag: Option<u64>,
+}
+
 /// The mail ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MailStats {

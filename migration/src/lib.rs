@@ -12,6 +12,7 @@ mod m20261125_000002_dead_letters;
 mod m20261125_000003_audit;
 mod m20261125_000004_schemas;
 mod m20261125_000005_webhooks;
+mod m20261125_000006_topics;
 mod runner;
 mod statements;
 mod version;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000003_audit::Audit),
             Box::new(m20261125_000004_schemas::Schemas),
             Box::new(m20261125_000005_webhooks::Webhooks),
+            Box::new(m20261125_000006_topics::Topics),
         ]
     }
 }

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{EventBody, Text, Time};
+use crate::{AnyJson, EventBody, Text, Time};
 
 /// An event that a handler group gave up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,10 +20,14 @@ pub struct DeadLetterBody {
     pub user_id: Uuid,
     /// The event's shard of the log, 0 to 15.
     pub shard: u8,
-    /// The event's place in the shard.
+    /// The event's place in the shard; the offset of a record of a topic.
     pub position: u64,
-    /// Where the group got it from: `log` or `kafka`.
+    /// Where the group got it from: it follows the `log`, hands the log's events on to `kafka`, or a `topic` brought it.
     pub origin: String,
+    /// The record that it was, when a topic of another service brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", oai(skip_serializing_if_is_none))]
+    pub record: Option<TopicPlaceBody>,
     /// Attempts since it failed first, or since it was redriven.
     pub attempts: u32,
     /// When it failed first.
@@ -36,6 +40,18 @@ pub struct DeadLetterBody {
     pub detail: String,
     /// How often it was redriven.
     pub redrives: u32,
+}
+
+/// Where a record stands in a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(poem_openapi::Object))]
+pub struct TopicPlaceBody {
+    /// The topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: u32,
+    /// The record's offset there.
+    pub offset: u64,
 }
 
 /// A page of dead letters.
@@ -54,8 +70,12 @@ pub struct DeadLetterPageBody {
 pub struct DeadLetterDetailBody {
     /// The letter.
     pub letter: DeadLetterBody,
-    /// The event, with its payload.
+    /// The event as the group is given it, with its payload.
     pub event: EventBody,
+    /// The event as another service sent it, under its own id; absent when it is of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", oai(skip_serializing_if_is_none))]
+    pub record: Option<AnyJson>,
 }
 
 /// How many dead letters have one reason.
@@ -207,7 +227,7 @@ pub struct ReplayedBody {
 mod server {
     use domain::dead_letter::DeadLetter;
 
-    use super::DeadLetterBody;
+    use super::{DeadLetterBody, TopicPlaceBody};
 
     impl From<&DeadLetter> for DeadLetterBody {
         fn from(letter: &DeadLetter) -> Self {
@@ -220,6 +240,11 @@ mod server {
                 shard: letter.shard.number(),
                 position: letter.position,
                 origin: letter.origin.as_str().to_owned(),
+                record: letter.place.as_ref().map(|place| TopicPlaceBody {
+                    topic: place.topic.clone(),
+                    partition: place.partition,
+                    offset: place.offset,
+                }),
                 attempts: letter.attempts,
                 first_failed_at: letter.first_failed_at.into(),
                 last_failed_at: letter.last_failed_at.into(),

@@ -81,6 +81,9 @@ pub struct StatsBody {
     /// The brokers that events are relayed to, as this process sees them; absent when there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterStatsBody>,
+    /// What this process reads from topics of other services, by handler group.
+    #[serde(default)]
+    pub subscriptions: Vec<SubscriptionStatsBody>,
 }
 
 /// Requests.
@@ -353,6 +356,37 @@ pub struct OperationStatsBody {
     pub failures: u64,
     /// How long a call took. Reading ends with the first byte, writing with the last.
     pub time: HistogramBody,
+}
+
+/// A handler group that is fed from topics of other services, as this process has a part in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionStatsBody {
+    /// The handler group.
+    pub group: String,
+    /// Events that it handled since the start.
+    pub handled: u64,
+    /// Events and steps that failed.
+    pub failures: u64,
+    /// Records received that wait to be handled.
+    pub waiting: u64,
+    /// Whether no more are fetched until those are fewer.
+    pub paused: bool,
+    /// Whether no broker is reached.
+    pub away: bool,
+    /// The partitions that are this process's.
+    pub partitions: Vec<PartitionStatsBody>,
+}
+
+/// A partition of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatsBody {
+    /// The topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: u32,
+    /// How many of its records the group is not done with; absent while nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
 }
 
 /// Brokers.

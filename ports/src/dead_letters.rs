@@ -1,6 +1,7 @@
 //! Events that a handler group could not handle: held for their next attempt, or given up as dead letters.
 
 use async_trait::async_trait;
+use domain::cloud_event::{ForeignEvent, TopicPlace};
 use domain::dead_letter::{DeadLetter, FailureReason, LetterOrigin};
 use domain::event::{EventType, LoggedEvent, Shard};
 use domain::id::{DeadLetterId, EventId, UserId};
@@ -46,6 +47,19 @@ pub struct NewHeldEvent {
     pub event_type: EventType,
     /// Where the group got it from.
     pub origin: LetterOrigin,
+    /// What becomes of it.
+    pub fate: HeldFate,
+}
+
+/// An event of another service that a topic brought and that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewForeignEvent {
+    /// A new id, under which it can be asked for once it is dead.
+    pub id: DeadLetterId,
+    /// Where it stands in its topic.
+    pub place: TopicPlace,
+    /// The event: it is kept whole, since the topic may lose it.
+    pub foreign: ForeignEvent,
     /// What becomes of it.
     pub fate: HeldFate,
 }
@@ -121,6 +135,13 @@ pub trait HeldEvents: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Shard>, BackendError>;
 
+    /// Holds events of topics; told again (a crash may leave it open whether it was heard), leaves them as they have become meanwhile. All or nothing. It takes no lease: whoever was given the records may hold them.
+    /// They are handed out by [`due`](Self::due) in the shard of their lane, which stands for the user there.
+    async fn hold(&self, group: &str, events: &[NewForeignEvent], now: Timestamp) -> Result<(), BackendError>;
+
+    /// Of these lanes those of which the group holds events that wait.
+    async fn behind(&self, group: &str, lanes: &[UserId]) -> Result<Vec<UserId>, BackendError>;
+
     /// The users whose events the group holds in these shards.
     async fn waiting(&self, group: &str, shards: &[Shard]) -> Result<Vec<WaitingUser>, BackendError>;
 
@@ -132,6 +153,15 @@ pub trait HeldEvents: Send + Sync + 'static {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueEvent>, BackendError>;
+}
+
+/// The event of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LetterEvent {
+    /// It is in the log.
+    Logged(LoggedEvent),
+    /// A topic brought it.
+    Foreign(ForeignEvent),
 }
 
 /// Which dead letters are meant: those to which everything applies that is given.
@@ -232,7 +262,7 @@ pub trait DeadLetterStore: Send + Sync + 'static {
     async fn reasons(&self, filter: &DeadLetterFilter) -> Result<Vec<ReasonCount>, BackendError>;
 
     /// One dead letter, with its event.
-    async fn find(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, LoggedEvent)>, BackendError>;
+    async fn find(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, LetterEvent)>, BackendError>;
 
     /// The groups that there are, those that have cursors, in order.
     async fn groups(&self) -> Result<Vec<String>, BackendError>;

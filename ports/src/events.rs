@@ -38,13 +38,14 @@ pub struct Sequenced {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait LogSequencer: Send + Sync + 'static {
-    /// Takes or renews the lease of every shard that is free, over or held by `owner`, until `now + ttl`; gives the shards held. Of many owners at most one MUST hold a shard.
+    /// Takes part until `now + ttl`, and takes or renews the lease of shards that are free, over or held by `owner`; gives the shards held. Of many owners at most one MUST hold a shard.
+    /// Of `n` owners that take part none MUST hold more than a fair share, 16 over `n` rounded up: what it holds beyond that it gives back here. So it MUST be called while no step is under way.
     async fn lease(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Vec<Shard>, BackendError>;
 
     /// Gives positions to at most `limit` waiting events of the shards that `owner` holds, in the order in which they were written: gapless from 1 in each shard, each with its hash of the chain. MUST be fenced: an owner whose lease was taken writes nothing.
     async fn sequence(&self, owner: &str, now: Timestamp, limit: u32) -> Result<Sequenced, BackendError>;
 
-    /// Gives the leases back.
+    /// Gives the leases back, and takes part no more.
     async fn release(&self, owner: &str) -> Result<(), BackendError>;
 }
 
@@ -123,4 +124,8 @@ pub trait CursorStore: Send + Sync + 'static {
     /// Removes inbox marks that were made before `before` and whose event the group's cursor has passed, at most `limit`; gives how many.
     /// MUST NOT remove a mark that the cursor has not passed, nor one whose event the group holds or gave up: the event may come again. `before` leaves room for a worker that lost its lease and does not know it yet.
     async fn prune_inbox(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
+
+    /// Removes inbox marks that were made before `before` and whose event is not in the log, since a topic brought it, at most `limit`; gives how many. MUST NOT remove one whose event the group holds or gave up.
+    /// How far a topic was read is known to its brokers alone, so that only time can tell when an event will not come again.
+    async fn prune_foreign_inbox(&self, before: Timestamp, limit: u32) -> Result<u64, BackendError>;
 }

@@ -2,9 +2,10 @@
 //! client reads from a topic.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{Seek as _, Write as _};
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::tools::{run, script, succeeded};
@@ -104,6 +105,44 @@ impl Drop for TestKafka {
     fn drop(&mut self) {
         let _ = self.output(&["down", self.server]);
     }
+}
+
+/// Writes into a topic as another service would, with an independent client: lines as `tests/clients/kafka/write.py` takes
+/// them. Returns when all of it is acknowledged. None, said aloud, where the client cannot be had.
+///
+/// # Panics
+/// When the client fails.
+pub fn write(brokers: &str, topic: &str, partitions: u32, lines: &[Value]) -> Option<()> {
+    let python = script("aiokafka", "tools", &["aiokafka"])?;
+    let mut text = tempfile::tempfile().expect("a file");
+    for line in lines {
+        writeln!(text, "{line}").expect("written");
+    }
+    text.rewind().expect("from its beginning");
+    let mut client = Command::new(python);
+    client
+        .arg("tests/clients/kafka/write.py")
+        .args([brokers, topic, &partitions.to_string()])
+        .current_dir(workspace_root())
+        .stdin(text);
+    let _ = succeeded("write.py", &client.output().expect("it runs"));
+    Some(())
+}
+
+/// An event of a shop for [`write()`]: of this user, with a number for an id, in one mode or the other.
+pub fn order(user: &str, number: u64) -> Value {
+    json!({
+        "key": user,
+        "mode": if number.is_multiple_of(2) { "structured" } else { "binary" },
+        "attributes": {
+            "id": format!("order-{number}"),
+            "source": "https://shop.example.org/orders",
+            "type": "app.order.placed",
+            "datacontenttype": "application/json",
+            "userid": user,
+        },
+        "data": { "number": number },
+    })
 }
 
 /// What an independent client found in a topic, each record a CloudEvent in the judgement of an independent library.

@@ -65,12 +65,7 @@ impl Gauges {
             pool_max: stats.pool.max,
             head: stats.log.head,
             unsequenced: stats.log.unsequenced,
-            lags: stats
-                .log
-                .lags
-                .iter()
-                .map(|lag| (lag.group.clone(), lag.events))
-                .collect(),
+            lags: lags_of(stats),
             mails: stats.mail.queued + stats.mail.sending,
             oldest_due: stats.mail.oldest_due_seconds,
             hashings: stats.passwords.waiting + stats.passwords.running,
@@ -88,6 +83,16 @@ impl Gauges {
             .find(|(name, _)| name == group)
             .map(|(_, events)| *events)
     }
+}
+
+/// How far each group is behind: in the log, and in the topics of other services of which this process has a part.
+pub fn lags_of(stats: &StatsBody) -> Vec<(String, u64)> {
+    let in_log = stats.log.lags.iter().map(|lag| (lag.group.clone(), lag.events));
+    let in_topics = stats.subscriptions.iter().map(|read| {
+        let behind = read.partitions.iter().filter_map(|partition| partition.lag).sum();
+        (format!("{} of topics", read.group), behind)
+    });
+    in_log.chain(in_topics).collect()
 }
 
 /// What was read so far.

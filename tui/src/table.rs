@@ -1,7 +1,7 @@
 //! The rows of the screens that have a table: chosen by the filter, ordered by the sorted column.
 use std::cmp::Ordering;
 
-use crate::data::Data;
+use crate::data::{Data, lags_of};
 use crate::format::{count, number, percent, rate, span, words};
 use crate::happening::state_severity;
 use crate::model::{Model, Screen};
@@ -224,16 +224,16 @@ pub fn times(data: &Data) -> (&'static [Column], Vec<Row>) {
 
 fn groups(data: &Data) -> Vec<Row> {
     let Some(stats) = &data.latest else { return Vec::new() };
-    let row = |lag: &openapi::LagBody| {
-        let slope = lag_slope(data, &lag.group);
+    let row = |(group, events): &(String, u64)| {
+        let (events, slope) = (*events, lag_slope(data, group));
         let level_in = slope
-            .filter(|slope| *slope < 0.0 && lag.events > 0)
-            .map(|slope| lag.events as f64 / -slope);
-        let is_losing = lag.events > 0 && slope > Some(0.0);
+            .filter(|slope| *slope < 0.0 && events > 0)
+            .map(|slope| events as f64 / -slope);
+        let is_losing = events > 0 && slope > Some(0.0);
         Row {
             cells: vec![
-                Cell::text(&lag.group),
-                Cell::number(Some(lag.events as f64), |_| count(lag.events)),
+                Cell::text(group),
+                Cell::number(Some(events as f64), |_| count(events)),
                 Cell::number(slope, |slope| {
                     format!("{}{}/s", if slope > 0.0 { "+" } else { "" }, number(slope))
                 }),
@@ -241,15 +241,15 @@ fn groups(data: &Data) -> Vec<Row> {
                 // What the picture shows is ordered by what it ends with.
                 Cell {
                     text: String::new(),
-                    number: Some(lag.events as f64),
+                    number: Some(events as f64),
                 },
             ],
             severity: if is_losing { Severity::Warn } else { Severity::Fine },
             history: data
                 .recent(60_000)
-                .map(|point| point.gauges.as_ref()?.lag(&lag.group).map(|events| events as f64))
+                .map(|point| point.gauges.as_ref()?.lag(group).map(|events| events as f64))
                 .collect(),
         }
     };
-    stats.log.lags.iter().map(row).collect()
+    lags_of(stats).iter().map(row).collect()
 }

@@ -59,6 +59,17 @@ impl fmt::Debug for KafkaOptions {
     }
 }
 
+/// Which topics are read, as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The consumer group: its members share the partitions.
+    pub group: String,
+    /// The topics.
+    pub topics: Vec<String>,
+    /// Whether a group that never was begins with the oldest record that a topic has; else with the next one.
+    pub from_beginning: bool,
+}
+
 /// Why the options are of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
@@ -101,6 +112,13 @@ const OURS: &[&str] = &[
     "message.send.max.retries",
     "transactional.id",
     "statistics.interval.ms",
+    "group.id",
+    "group.protocol",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "partition.assignment.strategy",
 ];
 
 impl KafkaOptions {
@@ -151,6 +169,42 @@ impl KafkaOptions {
             .any(|(name, _)| name == "compression.type" || name == "compression.codec")
         {
             config.set("compression.type", "zstd");
+        }
+        Ok(config)
+    }
+
+    /// The configuration of a member of a group.
+    pub(crate) fn consumer(&self, subscription: &Subscription) -> Result<ClientConfig, OptionsError> {
+        let mut config = self.common()?;
+        config
+            .set("group.id", &subscription.group)
+            // Partitions that stay are not taken away while others move.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // An offset is stored when its record is done with; what is stored is committed each second, and when a partition goes.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            .set(
+                "auto.offset.reset",
+                if subscription.from_beginning {
+                    "earliest"
+                } else {
+                    "latest"
+                },
+            )
+            .set("statistics.interval.ms", "2000");
+        for (name, value) in [
+            // A member that died is noticed within 15 seconds, not 45.
+            ("session.timeout.ms", "15000"),
+            // What librdkafka fetches ahead is a part of what may wait.
+            ("queued.min.messages", "1000"),
+            ("queued.max.messages.kbytes", "8192"),
+            // A topic that is made later is found within half a minute.
+            ("topic.metadata.refresh.interval.ms", "30000"),
+        ] {
+            if !self.settings.iter().any(|(set, _)| set == name) {
+                config.set(name, value);
+            }
         }
         Ok(config)
     }

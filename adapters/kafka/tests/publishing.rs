@@ -1,7 +1,8 @@
 //! The publisher against librdkafka's own mock cluster, whose faults are scripted, and against a real Kafka.
 
+mod support;
+
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,31 +264,13 @@ async fn a_full_queue_is_waited_for() {
     }
 }
 
-/// The brokers that `PLINTH_TEST_KAFKA_BROKERS` names; said on standard error when there are none, and a failure with
-/// `PLINTH_TEST_REQUIRE=1`.
 fn real() -> Option<KafkaOptions> {
-    let Some(brokers) = environment("PLINTH_TEST_KAFKA_BROKERS") else {
-        let test = std::thread::current().name().unwrap_or("?").to_owned();
-        assert!(
-            environment("PLINTH_TEST_REQUIRE").as_deref() != Some("1"),
-            "{test} needs Kafka: run scripts/test"
-        );
-        let _ = writeln!(std::io::stderr().lock(), "SKIPPED (no Kafka): {test}");
-        return None;
-    };
+    let brokers = support::brokers()?;
     let topic = format!("test.{}", Uuid::now_v7().simple());
     Some(KafkaOptions {
         topic,
         ..options(&brokers)
     })
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test run is told by its environment where its servers are"
-)]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[tokio::test(flavor = "multi_thread")]

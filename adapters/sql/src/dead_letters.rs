@@ -1,21 +1,22 @@
 //! Dead letters: read, handed back, thrown away; and the log handed to a group again.
 
 use async_trait::async_trait;
+use domain::cloud_event::TopicPlace;
 use domain::dead_letter::{DeadLetter, FailureReason, LetterOrigin};
-use domain::event::LoggedEvent;
+use domain::event::EventType;
 use domain::id::{DeadLetterId, EventId, UserId};
 use domain::page::{Page, PageRequest};
 use domain::time::Timestamp;
 use ports::{
-    BackendError, ChangeDeadLettersError, DeadLetterFilter, DeadLetterStore, Effects, EffectsError, ReasonCount,
-    ReplayStep, Replayed,
+    BackendError, ChangeDeadLettersError, DeadLetterFilter, DeadLetterStore, Effects, EffectsError, LetterEvent,
+    ReasonCount, ReplayStep, Replayed,
 };
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::effects::write_effects;
-use crate::held_events::{DEAD, WAITING};
+use crate::held_events::{DEAD, HELD_COLUMNS, HELD_JOINS, WAITING, foreign_from};
 use crate::log::{EVENT_COLUMNS, logged_from, shard_from};
 use crate::row::{
     Row, Start, bigint, empty_page, execute, fetch_all, fetch_one, finish_page, page_limit, placeholders, start,
@@ -24,8 +25,9 @@ use crate::row::{
 const REPLAY: &str = "dead_letters.replay";
 
 /// The columns of a dead letter, its table being `h`. None of their names is one of an event's.
-const LETTER_COLUMNS: &str = "h.id AS letter_id, h.group_name, h.event_id, h.shard, h.position, h.user_id AS letter_user, \
-    h.type AS letter_type, h.origin, h.attempts, h.first_failed_at, h.last_failed_at, h.reason_code, h.reason, h.redrives";
+const LETTER_COLUMNS: &str = "h.id AS letter_id, h.group_name, h.event_id, h.shard, h.position, \
+    coalesce(h.event_user, h.user_id) AS letter_user, h.topic, h.partition, h.type AS letter_type, h.origin, \
+    h.attempts, h.first_failed_at, h.last_failed_at, h.reason_code, h.reason, h.redrives";
 
 /// Rows of one statement.
 const ROWS: usize = 200;
@@ -79,15 +81,26 @@ impl SqlDeadLetterStore {
 fn letter_from(row: &Row) -> Result<DeadLetter, BackendError> {
     let failed_at = |column| row.time_or_none(column)?.ok_or_else(|| row.corrupt(column));
     let (code, text): (Option<String>, Option<String>) = (row.get("reason_code")?, row.get("reason")?);
+    let event_type: String = row.get("letter_type")?;
+    let position = row.count("position")?;
+    let place = match row.get::<Option<String>>("topic")? {
+        Some(topic) => Some(TopicPlace {
+            topic,
+            partition: row.small_count("partition")?,
+            offset: position,
+        }),
+        None => None,
+    };
     Ok(DeadLetter {
         id: DeadLetterId::new(row.get("letter_id")?),
         group: row.get("group_name")?,
         event_id: EventId::new(row.get("event_id")?),
         shard: shard_from(row)?,
-        position: row.count("position")?,
+        position,
         user_id: UserId::new(row.get("letter_user")?),
-        event_type: row.parse("letter_type")?,
+        event_type: EventType::of_others(&event_type).ok_or_else(|| row.corrupt("type"))?,
         origin: row.word("origin", LetterOrigin::parse)?,
+        place,
         attempts: row.small_count("attempts")?,
         first_failed_at: failed_at("first_failed_at")?,
         last_failed_at: failed_at("last_failed_at")?,
@@ -274,14 +287,18 @@ impl DeadLetterStore for SqlDeadLetterStore {
         Ok(counts)
     }
 
-    async fn find(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, LoggedEvent)>, BackendError> {
+    async fn find(&self, id: DeadLetterId) -> Result<Option<(DeadLetter, LetterEvent)>, BackendError> {
         let sql = format!(
-            "SELECT {LETTER_COLUMNS}, l.hash, {EVENT_COLUMNS} FROM held_events h \
-             JOIN event_log l ON l.shard = h.shard AND l.position = h.position \
-             JOIN events e ON e.id = h.event_id WHERE h.id = $1 AND h.state = '{DEAD}'"
+            "SELECT {LETTER_COLUMNS}, {HELD_COLUMNS}, {EVENT_COLUMNS} FROM held_events h {HELD_JOINS} \
+             WHERE h.id = $1 AND h.state = '{DEAD}' AND (h.topic IS NOT NULL OR e.id IS NOT NULL)"
         );
         let row = fetch_one(self.db.read(), "dead_letters.find", &sql, vec![id.uuid().into()]).await?;
-        row.map(|row| Ok((letter_from(&row)?, logged_from(&row)?))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let event = match foreign_from(&row)? {
+            Some(foreign) => LetterEvent::Foreign(foreign),
+            None => LetterEvent::Logged(logged_from(&row)?),
+        };
+        Ok(Some((letter_from(&row)?, event)))
     }
 
     async fn groups(&self) -> Result<Vec<String>, BackendError> {

@@ -21,6 +21,7 @@ mod held_events;
 mod idempotency;
 mod installation;
 mod keys;
+mod leases;
 mod log;
 mod log_keeper;
 mod mails;

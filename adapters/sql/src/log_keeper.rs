@@ -79,7 +79,7 @@ async fn room(
     // The slowest group that there is, or the first event that a group holds or gave up: it comes again, or may. Without any, the head.
     let sql = "SELECT s.position AS head, (SELECT min(p.position) FROM \
          (SELECT min(c.position) AS position FROM cursors c WHERE c.shard = $1 \
-          UNION ALL SELECT min(h.position) - 1 FROM held_events h WHERE h.shard = $1) p) AS slowest \
+          UNION ALL SELECT min(h.position) - 1 FROM held_events h WHERE h.shard = $1 AND h.topic IS NULL) p) AS slowest \
         FROM log_shards s WHERE s.shard = $1";
     let bounds = fetch_one(tx.conn(), operation, sql, vec![number(shard)]).await?;
     let bounds = bounds.ok_or_else(|| BackendError::permanent(ADAPTER, operation, "a shard of the log is missing"))?;

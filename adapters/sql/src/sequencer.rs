@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, Value};
 
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::event_insert::{array, in_widths};
+use crate::leases::{Asking, Leases};
 use crate::log::{EVENT_COLUMNS, event_from, shard_from};
 use crate::row::{Row, bigint, blanks, execute, fetch_all, fetch_one};
 
@@ -178,26 +179,28 @@ fn number(shard: Shard) -> Value {
     i16::from(shard.number()).into()
 }
 
+/// The leases of the log's shards. No handler group has such a name.
+const fn leases(operation: &'static str) -> Leases<'static> {
+    Leases {
+        operation,
+        table: "log_shards",
+        group: None,
+        members: "(sequencer)",
+    }
+}
+
 #[async_trait]
 impl LogSequencer for SqlLogSequencer {
     async fn lease(&self, owner: &str, now: Timestamp, ttl: Duration) -> Result<Vec<Shard>, BackendError> {
-        let may = "lease_owner IS NULL OR lease_owner = $1 OR lease_until <= $2";
-        let sql = match self.db.dialect() {
-            Dialect::Sqlite => {
-                format!("UPDATE log_shards SET lease_owner = $1, lease_until = $3 WHERE {may} RETURNING shard")
-            }
-            // The lock is waited for in the order of shards, and the condition is looked at again once it is there.
-            Dialect::Postgres => format!(
-                "WITH free AS (SELECT shard FROM log_shards WHERE {may} ORDER BY shard FOR UPDATE) \
-                 UPDATE log_shards s SET lease_owner = $1, lease_until = $3 FROM free WHERE s.shard = free.shard \
-                 RETURNING s.shard"
-            ),
+        let asking = Asking {
+            owner,
+            now,
+            until: now.plus(ttl),
         };
-        let values = vec![owner.into(), now.micros().into(), now.plus(ttl).micros().into()];
-        let rows = self.db.fetch_written("log.lease", &sql, values).await?;
-        let mut shards: Vec<Shard> = rows.iter().map(shard_from).collect::<Result<_, BackendError>>()?;
-        shards.sort();
-        Ok(shards)
+        let tx = self.db.begin_write().await?;
+        let held = leases("log.lease").claim(&tx, asking).await?;
+        tx.commit().await?;
+        Ok(held.into_iter().map(|cursor| cursor.shard).collect())
     }
 
     async fn sequence(&self, owner: &str, now: Timestamp, limit: u32) -> Result<Sequenced, BackendError> {
@@ -229,8 +232,8 @@ impl LogSequencer for SqlLogSequencer {
     }
 
     async fn release(&self, owner: &str) -> Result<(), BackendError> {
-        let sql = "UPDATE log_shards SET lease_owner = NULL, lease_until = 0 WHERE lease_owner = $1";
-        self.db.execute("log.release", sql, vec![owner.into()]).await?;
-        Ok(())
+        let tx = self.db.begin_write().await?;
+        leases("log.release").release(&tx, owner).await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_guard::{GuardPolicy, GuardedEventPublisher};
-use adapter_kafka::{KafkaEventPublisher, KafkaOptions};
+use adapter_kafka::{KafkaEventPublisher, KafkaOptions, KafkaTopicSubscriber, Subscription};
 use domain::breaker::BreakerPolicy;
-use ports::{Clock, EventPublisher, Probe};
+use ports::{BackendError, Clock, EventPublisher, Probe, TopicSubscriber};
 
-use super::{ComposeError, Guarded, guarded};
+use super::{ComposeError, Guarded, Task, guarded};
 use crate::config::{Config, KafkaConfig};
 use crate::ops::BackendState;
 
@@ -46,7 +46,7 @@ pub(super) fn relay(
     let Some(kafka) = &config.kafka else {
         return Ok(None);
     };
-    let bare = Arc::new(open(kafka, source)?);
+    let bare = Arc::new(open(kafka, source, &kafka.topic)?);
     let policy = GuardPolicy {
         timeout: kafka.delivery_timeout + BESIDES,
         breaker: BREAKER,
@@ -71,9 +71,48 @@ pub(super) fn relay(
     Ok(Some(Relay { publisher, probe: bare }))
 }
 
-/// The publisher, bare: a guard would hide what it says.
-pub(super) fn open(kafka: &KafkaConfig, source: &str) -> Result<KafkaEventPublisher, ComposeError> {
-    let options = options(kafka, source);
+/// The way of other services' events from Kafka. Nothing is joined before a group asks for it: only workers do.
+pub struct Topics {
+    options: KafkaOptions,
+    subscription: Subscription,
+}
+
+impl std::fmt::Debug for Topics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topics").finish_non_exhaustive()
+    }
+}
+
+impl Topics {
+    /// Joins the consumer group of a handler group; gives the member, and what must run for it.
+    ///
+    /// # Errors
+    /// When the settings are of no use.
+    pub fn join(&self, group: &str) -> Result<(Arc<dyn TopicSubscriber>, Task), BackendError> {
+        let mut subscription = self.subscription.clone();
+        subscription.group = format!("{}.{group}", self.subscription.group);
+        let (member, driver) = KafkaTopicSubscriber::new(&self.options, &subscription)?;
+        Ok((Arc::new(member), Box::pin(driver)))
+    }
+}
+
+/// The topics of other services; none where none is named.
+pub(super) fn topics(config: &Config, source: &str) -> Option<Topics> {
+    let kafka = config.kafka.as_ref().filter(|kafka| !kafka.consume.is_empty())?;
+    Some(Topics {
+        options: options(kafka, source),
+        subscription: Subscription {
+            group: kafka.group.clone(),
+            topics: kafka.consume.clone(),
+            from_beginning: kafka.consume_from_beginning,
+        },
+    })
+}
+
+/// A publisher to a topic, bare: a guard would hide what it says.
+pub(super) fn open(kafka: &KafkaConfig, source: &str, topic: &str) -> Result<KafkaEventPublisher, ComposeError> {
+    let mut options = options(kafka, source);
+    topic.clone_into(&mut options.topic);
     options.check().map_err(|error| ComposeError::Setting {
         key: "kafka".to_owned(),
         reason: error.to_string(),

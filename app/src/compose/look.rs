@@ -176,12 +176,12 @@ pub async fn blob_store(backend: &BackendConfig) -> Result<Arc<dyn BlobStore>, C
     Ok(Arc::new(LocalBlobStore::open(root).await?))
 }
 
-/// The topic that events go to, as its cluster describes it: none when it is not there.
+/// A topic as its cluster describes it: none when it is not there.
 ///
 /// # Errors
 /// When the cluster cannot be asked.
-pub async fn topic(kafka: &KafkaConfig) -> Result<Option<TopicStats>, ComposeError> {
-    Ok(super::kafka::open(kafka, "urn:plinth:doctor")?.topic().await?)
+pub async fn topic(kafka: &KafkaConfig, name: &str) -> Result<Option<TopicStats>, ComposeError> {
+    Ok(super::kafka::open(kafka, "urn:plinth:doctor", name)?.topic().await?)
 }
 
 /// The folder that mail is written to; none when it leaves for a server.

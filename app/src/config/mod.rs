@@ -265,6 +265,12 @@ pub struct KafkaConfig {
     pub partitions: u32,
     /// Replicas of the topic when it is made; absent means as many as the cluster makes by itself.
     pub replication: Option<u32>,
+    /// Topics of other services that are read.
+    pub consume: Vec<String>,
+    /// Whether reading begins with the oldest record of a topic that was never read.
+    pub consume_from_beginning: bool,
+    /// What the names of consumer groups begin with.
+    pub group: String,
     /// How long a batch may take.
     pub delivery_timeout: Duration,
     /// How brokers are spoken to: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.

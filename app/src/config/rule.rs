@@ -106,6 +106,18 @@ pub(super) fn topic(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
+/// The names in a list of topics.
+pub(super) fn read_topics(text: &str) -> Vec<String> {
+    text.split(',').map(|name| name.trim().to_owned()).collect()
+}
+
+/// A list of topics, none of them twice.
+pub(super) fn topics(text: &str) -> bool {
+    let names = read_topics(text);
+    let different: std::collections::BTreeSet<&String> = names.iter().collect();
+    names.iter().all(|name| topic(name)) && different.len() == names.len()
+}
+
 /// A name or a password of moderate length.
 pub(super) fn short_text(text: &str) -> bool {
     (1..=256).contains(&text.chars().count()) && !text.chars().any(char::is_control)

@@ -392,8 +392,24 @@ fn settings_of_kafka_ask_for_each_other() {
         ("plinth.events", 12, None)
     );
     assert!(from_variables(&[]).unwrap().config.kafka.is_none());
+    assert!(kafka.consume.is_empty() && kafka.consume_from_beginning && kafka.group == "plinth");
+    let two = [
+        brokers,
+        ("PLINTH_KAFKA_CONSUME", "shop.orders, shop.bills"),
+        ("PLINTH_KAFKA_CONSUME_FROM", "latest"),
+    ];
+    let kafka = from_variables(&two).unwrap().config.kafka.unwrap();
+    assert_eq!(kafka.consume, ["shop.orders", "shop.bills"]);
+    assert!(!kafka.consume_from_beginning);
     for (variables, told) in [
         (vec![("PLINTH_KAFKA_SASL_PASSWORD", "hunter2")], "kafka.brokers"),
+        (vec![("PLINTH_KAFKA_CONSUME", "shop.orders")], "kafka.brokers"),
+        (vec![brokers, ("PLINTH_KAFKA_CONSUME", "shop.orders,")], "kafka.consume"),
+        (vec![brokers, ("PLINTH_KAFKA_CONSUME", "a,b, a")], "kafka.consume"),
+        (
+            vec![brokers, ("PLINTH_KAFKA_CONSUME", "a,plinth.events")],
+            "kafka.consume",
+        ),
         (
             vec![brokers, ("PLINTH_KAFKA_SASL_PASSWORD", "hunter2")],
             "kafka.sasl_password",

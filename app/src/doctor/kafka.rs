@@ -10,7 +10,7 @@ use crate::config::KafkaConfig;
 
 /// Asks the cluster for the topic. That events reach it is seen by the check of the log, which waits for all groups.
 pub(super) async fn topic(kafka: &KafkaConfig) -> Verdict {
-    match look::topic(kafka).await {
+    match look::topic(kafka, &kafka.topic).await {
         Ok(Some(stats)) => judge(&kafka.topic, stats),
         Ok(None) => Verdict::warn(
             format!("the cluster answers and has no topic {}", kafka.topic),
@@ -21,6 +21,32 @@ pub(super) async fn topic(kafka: &KafkaConfig) -> Verdict {
             "start it, or correct kafka.brokers and what kafka.security_protocol, sasl_ and tls_ say; until then events wait in the log",
         ),
     }
+}
+
+/// Asks the cluster for the topics of other services.
+pub(super) async fn foreign(kafka: &KafkaConfig) -> Verdict {
+    let (mut partitions, mut missing) = (0_u64, Vec::new());
+    for name in &kafka.consume {
+        match look::topic(kafka, name).await {
+            Ok(Some(stats)) if stats.leaderless > 0 => {
+                return Verdict::fail(
+                    format!("{} partitions of {name} without a leader", stats.leaderless),
+                    "bring back the brokers that are away: what is there is not read until then",
+                );
+            }
+            Ok(Some(stats)) => partitions += u64::from(stats.partitions),
+            Ok(None) => missing.push(name.as_str()),
+            Err(error) => return Verdict::fail(innermost(&error), "as for the check before"),
+        }
+    }
+    if missing.is_empty() {
+        let names = kafka.consume.join(", ");
+        return Verdict::ok(format!("{names}: {}", count(partitions, "partition")));
+    }
+    Verdict::warn(
+        format!("the cluster has no topic {}", missing.join(", ")),
+        "let the service that writes there make it, or correct kafka.consume; a topic that is made later is found within half a minute",
+    )
 }
 
 fn judge(topic: &str, stats: TopicStats) -> Verdict {

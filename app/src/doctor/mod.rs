@@ -198,6 +198,9 @@ pub async fn examine(config: &Config, options: &Options, tell: &mut (dyn FnMut(&
     log(e, tables.as_ref(), &toolkit, serving).await;
     if let Some(kafka) = &config.kafka {
         e.judge("kafka", kafka::topic(kafka)).await;
+        if !kafka.consume.is_empty() {
+            e.judge("kafka topics", kafka::foreign(kafka)).await;
+        }
         e.judge("kafka TLS", async { kafka::tls(kafka) }).await;
     }
     files(e, config, connection.is_some(), &toolkit).await;

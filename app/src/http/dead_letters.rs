@@ -6,13 +6,13 @@ use domain::event::Shard;
 use domain::id::{DeadLetterId, UserId};
 use domain::time::Timestamp;
 use openapi::{
-    ChangedLettersBody, DeadLetterDetailBody, DeadLetterPageBody, DeadLetterReasonBody, DeadLetterReasonsBody,
+    AnyJson, ChangedLettersBody, DeadLetterDetailBody, DeadLetterPageBody, DeadLetterReasonBody, DeadLetterReasonsBody,
     DiscardBody, EventBody, RedriveBody, ReplayBody, ReplayedBody, Text, Time,
 };
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use ports::{DeadLetterFilter, ReasonCount};
+use ports::{DeadLetterFilter, LetterEvent, ReasonCount};
 use uuid::Uuid;
 
 use super::auth::Bearer;
@@ -119,9 +119,18 @@ impl DeadLettersApi {
     ) -> Result<Json<DeadLetterDetailBody>, Fault> {
         auth.0.require_admin()?;
         let (letter, event) = self.letters.find(DeadLetterId::new(id.0)).await?;
+        let (event, record) = match &event {
+            LetterEvent::Logged(logged) => (EventBody::new(logged, self.letters.source()), None),
+            LetterEvent::Foreign(foreign) => {
+                let record = AnyJson(foreign.to_structured());
+                let logged = foreign.clone().into_logged(letter.position);
+                (EventBody::new(&logged, &foreign.source), Some(record))
+            }
+        };
         Ok(Json(DeadLetterDetailBody {
             letter: (&letter).into(),
-            event: EventBody::new(&event, self.letters.source()),
+            event,
+            record,
         }))
     }
 

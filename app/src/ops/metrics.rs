@@ -1,6 +1,6 @@
 //! The figures in the exposition format of Prometheus: one page made of the same reading that `/ops/stats` shows.
 //!
-//! Labels hold names of ours alone (routes, statuses, operations, groups, configured backends), never what a client sent,
+//! Labels hold names of ours alone (routes, statuses, operations, groups, configured backends and topics), never what a client sent,
 //! so that the number of series has a bound. What could not be read is left out: a gap is honest, a zero is not.
 
 mod broker;
@@ -43,6 +43,7 @@ fn families(reading: &Reading) -> Vec<MetricFamily> {
     );
     page.backends(&stats.backends);
     page.broker(stats);
+    page.subscriptions(stats);
     page.health(stats);
     page.0
 }

@@ -158,6 +158,7 @@ impl Stats {
             revocations_age_ms: gate_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             backends: self.p.backends.iter().map(|read| read()).collect(),
             cluster: self.p.broker.as_ref().and_then(|broker| broker.cluster()).map(cluster),
+            subscriptions: self.p.workers.as_ref().map(Workers::subscriptions).unwrap_or_default(),
         };
         Reading {
             body,

@@ -5,13 +5,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use domain::dead_letter::DeadLetter;
-use domain::event::{LoggedEvent, OwnEvent, Shard};
+use domain::event::{OwnEvent, Shard};
 use domain::id::{DeadLetterId, UserId};
 use domain::page::{Page, PageRequest};
 use domain::time::Timestamp;
 use ports::{
-    BackendError, ChangeDeadLettersError, DeadLetterFilter, DeadLetterStore, Effects, EffectsError, ReasonCount,
-    ReplayStep, Wakeup,
+    BackendError, ChangeDeadLettersError, DeadLetterFilter, DeadLetterStore, Effects, EffectsError, LetterEvent,
+    ReasonCount, ReplayStep, Wakeup,
 };
 use serde_json::{Value, json};
 
@@ -194,7 +194,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When there is none or the backend fails.
-    pub async fn find(&self, id: DeadLetterId) -> Result<(DeadLetter, LoggedEvent), DeadLetterError> {
+    pub async fn find(&self, id: DeadLetterId) -> Result<(DeadLetter, LetterEvent), DeadLetterError> {
         self.store.find(id).await?.ok_or(DeadLetterError::NotFound)
     }
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::histogram::Snapshot;
-use openapi::WorkerStatsBody;
-use ports::Beginning;
+use domain::stats::PartitionStats;
+use openapi::{PartitionStatsBody, SubscriptionStatsBody, WorkerStatsBody};
+use ports::{Beginning, TopicSubscriber};
 
-use super::{Services, drive_one, prune};
-use crate::compose::{ComposeError, Ports};
+use super::{Services, carry_one, drive_one, prune};
+use crate::compose::{ComposeError, Ports, Topics};
 use crate::config::{Config, PublicUrl, is_loopback};
 use crate::lifecycle::Lifecycle;
 use crate::service::mail::Mails;
 use crate::worker::WorkCounters;
-use crate::worker::handlers::{EventHandler, HandlerWorker, Stores};
+use crate::worker::handlers::{EventHandler, HandlerWorker, Stores, TopicWorker};
 use crate::worker::log_keeper::{LogKeeperWorker, LogPolicy};
 use crate::worker::mail_sender::{MailSender, SenderParts, SenderSettings};
 use crate::worker::relay::RelayHandler;
@@ -27,12 +28,19 @@ use crate::worker::welcome_handler::{self, WelcomeHandler};
 const BEYOND_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// What the workers of this process count.
-#[derive(Debug)]
 pub struct Workers {
     sequencer: Arc<WorkCounters>,
     /// By group.
     handlers: Vec<(String, Arc<WorkCounters>)>,
+    /// What handlers are fed from topics, by group.
+    subscriptions: Vec<(String, Arc<dyn TopicSubscriber>, Arc<WorkCounters>)>,
     mails: Arc<Mails>,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
+    }
 }
 
 impl Workers {
@@ -42,13 +50,36 @@ impl Workers {
         handler.map(|(_, counters)| counters.delays())
     }
 
+    fn counters(&self) -> impl Iterator<Item = &WorkCounters> {
+        let followers = self.handlers.iter().map(|(_, counters)| counters);
+        let fed = self.subscriptions.iter().map(|(_, _, counters)| counters);
+        followers.chain(fed).map(|counters| &**counters)
+    }
+
+    /// What is read from topics.
+    pub fn subscriptions(&self) -> Vec<SubscriptionStatsBody> {
+        let body = |(group, subscriber, counters): &(String, Arc<dyn TopicSubscriber>, Arc<WorkCounters>)| {
+            let stats = subscriber.stats();
+            SubscriptionStatsBody {
+                group: group.clone(),
+                handled: counters.done(),
+                failures: counters.failures(),
+                waiting: stats.waiting,
+                paused: stats.paused,
+                away: stats.away,
+                partitions: stats.partitions.into_iter().map(partition).collect(),
+            }
+        };
+        self.subscriptions.iter().map(body).collect()
+    }
+
     /// The figures.
     pub fn read(&self) -> WorkerStatsBody {
         let mails = self.mails.counts();
         WorkerStatsBody {
             sequenced: self.sequencer.done(),
-            handled: self.handlers.iter().map(|(_, counters)| counters.done()).sum(),
-            handler_failures: self.handlers.iter().map(|(_, counters)| counters.failures()).sum(),
+            handled: self.counters().map(|counters| counters.done()).sum(),
+            handler_failures: self.counters().map(|counters| counters.failures()).sum(),
             mails_sent: mails.sent,
             mail_failures: mails.retried + mails.dead,
         }
@@ -70,7 +101,8 @@ pub async fn work(
     // was there before this group nobody who registered long ago.
     ports.cursors.begin(welcome_handler::GROUP, Beginning::Heads).await?;
     let sequencer = SequencerWorker::new(Arc::clone(&ports.sequencer), ports.toolkit.clone(), owner.clone());
-    let handlers: Vec<(&'static str, HandlerWorker)> = handlers(ports, services, config)
+    let usage = usage(ports, config);
+    let handlers: Vec<(&'static str, HandlerWorker)> = handlers(ports, services, config, &usage)
         .into_iter()
         .map(|handler| {
             let (group, stores) = (handler.group(), stores(ports));
@@ -78,12 +110,17 @@ pub async fn work(
             (group, worker)
         })
         .collect();
+    let subscriptions = match &ports.topics {
+        Some(topics) => vec![feed(&usage, topics, ports, lifecycle)?],
+        None => Vec::new(),
+    };
     let workers = Workers {
         sequencer: sequencer.counters(),
         handlers: handlers
             .iter()
             .map(|(group, worker)| ((*group).to_owned(), worker.counters()))
             .collect(),
+        subscriptions,
         mails: Arc::clone(&services.mails),
     };
     drive_one("sequencer", sequencer, ports, lifecycle);
@@ -100,13 +137,52 @@ pub async fn work(
     Ok(workers)
 }
 
-/// The handler groups of every installation.
-fn handlers(ports: &Ports, services: &Services, config: &Config) -> Vec<Arc<dyn EventHandler>> {
-    let usage = UsageHandler::new(
+fn partition(stats: PartitionStats) -> PartitionStatsBody {
+    PartitionStatsBody {
+        topic: stats.topic,
+        partition: stats.partition,
+        lag: stats.lag,
+    }
+}
+
+/// The usage projection: it follows the log, and the topics of other services where some are named.
+fn usage(ports: &Ports, config: &Config) -> Arc<dyn EventHandler> {
+    Arc::new(UsageHandler::new(
         Arc::clone(&ports.usage),
         Arc::clone(&ports.toolkit.clock),
         config.events.client_prefix.clone(),
+    ))
+}
+
+/// Attaches a handler to the topics of other services.
+fn feed(
+    handler: &Arc<dyn EventHandler>,
+    topics: &Topics,
+    ports: &Ports,
+    lifecycle: &Lifecycle,
+) -> Result<(String, Arc<dyn TopicSubscriber>, Arc<WorkCounters>), ComposeError> {
+    let group = handler.group();
+    let (subscriber, driver) = topics.join(group)?;
+    carry_one("topics", driver, lifecycle);
+    let worker = TopicWorker::new(
+        Arc::clone(handler),
+        Arc::clone(&subscriber),
+        Arc::clone(&ports.held),
+        ports.toolkit.clone(),
+        ports.installation.urn(),
     );
+    let counters = worker.counters();
+    drive_one("topic handler", worker, ports, lifecycle);
+    Ok((group.to_owned(), subscriber, counters))
+}
+
+/// The handler groups of every installation.
+fn handlers(
+    ports: &Ports,
+    services: &Services,
+    config: &Config,
+    usage: &Arc<dyn EventHandler>,
+) -> Vec<Arc<dyn EventHandler>> {
     let welcome = WelcomeHandler::new(
         Arc::clone(&ports.users),
         Arc::clone(&ports.events),
@@ -115,7 +191,7 @@ fn handlers(ports: &Ports, services: &Services, config: &Config) -> Vec<Arc<dyn 
         config.mail.welcome,
     );
     let webhooks = WebhookHandler::new(Arc::clone(&services.webhooks));
-    let mut handlers: Vec<Arc<dyn EventHandler>> = vec![Arc::new(usage), Arc::new(welcome), Arc::new(webhooks)];
+    let mut handlers: Vec<Arc<dyn EventHandler>> = vec![Arc::clone(usage), Arc::new(welcome), Arc::new(webhooks)];
     if let Some(relay) = &ports.relay {
         handlers.push(Arc::new(RelayHandler::new(Arc::clone(&relay.publisher))));
     }

@@ -7,6 +7,7 @@
 mod handler;
 mod held;
 mod outcome;
+mod topic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -26,7 +27,9 @@ use ports::{
 
 pub use self::handler::{EventHandler, HandleEventError};
 use self::held::Held;
-use self::outcome::{Judgement, Next, Outcome, by_shard, judge};
+use self::outcome::{Judgement, Next, Outcome, by_shard, judge, tell};
+pub use self::topic::TopicWorker;
+use self::topic::{is_unreadable, unreadable};
 use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
 use crate::lifecycle::Shutdown;
 use crate::service::Toolkit;
@@ -228,7 +231,7 @@ impl HandlerWorker {
 
     /// Offers the handler held events that have not failed, such as those of a replay, as one batch.
     async fn try_at_once(&self, due: &[DueEvent]) -> Result<Option<Vec<Outcome>>, BackendError> {
-        if due.iter().any(|due| due.attempts > 0) {
+        if due.iter().any(|due| due.attempts > 0 || is_unreadable(&due.event)) {
             return Ok(None);
         }
         let events: Vec<LoggedEvent> = due.iter().map(|due| due.event.clone()).collect();
@@ -251,7 +254,12 @@ impl HandlerWorker {
             if waiting.contains(&event.event.user_id) {
                 continue;
             }
-            let verdict = match judge(self.handler.handle(&event).await) {
+            let attempt = if is_unreadable(&event) {
+                Err(unreadable("no way of trying again makes it one"))
+            } else {
+                self.handler.handle(&event).await
+            };
+            let verdict = match judge(attempt) {
                 Judgement::Handled(now) => {
                     self.count(&event, now);
                     HeldVerdict::Done
@@ -419,18 +427,7 @@ impl HandlerWorker {
     fn failed(&self, event: &LoggedEvent, next: impl FnOnce(Timestamp, u64) -> Next) -> Next {
         self.counters.add_failure();
         let next = next(self.toolkit.now(), u64::from_be_bytes(self.toolkit.random()));
-        let (event_id, kind) = (event.event.id, event.event.event_type.as_str());
-        match &next {
-            Next::Retry(failed, at) => {
-                let (attempts, code, reason) = (failed.attempts, failed.reason.code(), failed.reason.text());
-                let retry_at = at.to_rfc3339();
-                tracing::warn!(worker = %self.name, %event_id, kind, attempts, code, reason, retry_at, "an event fails and holds its user's later events");
-            }
-            Next::Dead(failed) => {
-                let (attempts, code, reason) = (failed.attempts, failed.reason.code(), failed.reason.text());
-                tracing::error!(worker = %self.name, %event_id, kind, attempts, code, reason, "an event is given up: see `plinth events dead list`");
-            }
-        }
+        tell(&self.name, &event.event, &next);
         next
     }
 

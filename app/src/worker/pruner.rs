@@ -18,6 +18,8 @@ const ROWS: u32 = 1_000;
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long the mark of a handled event stays after it was made. The cursor has passed it long before; a worker that lost its lease without knowing, because it was frozen, say, still finds it.
 const MARKS: Duration = Duration::from_secs(3_600);
+/// How long the mark of an event stays that a topic brought: as long as Kafka keeps records by itself (`log.retention.hours`, 168), so that a group whose offsets are lost or set back handles nothing twice.
+const FOREIGN_MARKS: Duration = Duration::from_secs(7 * 86_400);
 /// How long sign-ins are remembered: those of 30 days count.
 const SIGN_INS: Duration = Duration::from_secs(31 * 86_400);
 
@@ -72,7 +74,7 @@ impl Pruner {
         // A verification token must answer 204 again within its life, and a day more tells a late click from a forged one; an ended session is told as ended for as long.
         let yesterday = now.minus(DAY);
         let horizon = SessionHorizon::at(yesterday, &p.policy);
-        let done: [Result<u64, BackendError>; 8] = [
+        let done: [Result<u64, BackendError>; 9] = [
             p.tokens.prune(yesterday, ROWS).await,
             p.registrations.prune(yesterday, ROWS).await,
             p.sessions.prune(&horizon, yesterday, ROWS).await,
@@ -80,6 +82,7 @@ impl Pruner {
             p.answers.prune(now.minus(crate::http::idempotency::KEEP), ROWS).await,
             p.sign_ins.prune(now.minus(SIGN_INS), ROWS).await,
             p.cursors.prune_inbox(now.minus(MARKS), ROWS).await,
+            p.cursors.prune_foreign_inbox(now.minus(FOREIGN_MARKS), ROWS).await,
             p.deliveries.prune(now.minus(p.keep_deliveries), ROWS).await,
         ];
         let mut more = false;
@@ -154,6 +157,7 @@ mod tests {
         sign_ins.expect_prune().returning(note("sign-ins", 0));
         let mut cursors = MockCursorStore::new();
         cursors.expect_prune_inbox().returning(note("marks", 0));
+        cursors.expect_prune_foreign_inbox().returning(note("foreign marks", 0));
         let mut deliveries = MockWebhookQueue::new();
         deliveries.expect_prune().returning(note("deliveries", 0));
         let parts = PrunerParts {
@@ -188,6 +192,7 @@ mod tests {
             ("answers", days(1)),
             ("sign-ins", days(31)),
             ("marks", now.minus(Duration::from_secs(3_600))),
+            ("foreign marks", now.minus(Duration::from_secs(7 * 86_400))),
             ("deliveries", days(30)),
         ];
         assert_eq!(*asked.lock().unwrap(), expected);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::event::SHARDS;
+use domain::event::Shard;
 use ports::{BackendError, LogSequencer, Wakeup};
 
 use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
@@ -29,7 +29,9 @@ pub struct SequencerWorker {
     owner: String,
     counters: Arc<WorkCounters>,
     lease: Lease,
-    held: usize,
+    held: Vec<Shard>,
+    /// Whether the last claim changed nothing, so that the next need not come soon.
+    settled: bool,
     /// Whether the last step was one under load.
     loaded: bool,
 }
@@ -38,7 +40,7 @@ impl std::fmt::Debug for SequencerWorker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SequencerWorker")
             .field("owner", &self.owner)
-            .field("held", &self.held)
+            .field("held", &self.held.len())
             .finish_non_exhaustive()
     }
 }
@@ -52,7 +54,8 @@ impl SequencerWorker {
             owner,
             counters: Arc::default(),
             lease: Lease::default(),
-            held: 0,
+            held: Vec::new(),
+            settled: false,
             loaded: false,
         }
     }
@@ -68,15 +71,16 @@ impl SequencerWorker {
     /// When the database is away.
     pub async fn step(&mut self) -> Result<Pace, BackendError> {
         let now = self.toolkit.now();
-        if self.lease.is_due(now, self.held == usize::from(SHARDS)) {
-            let held = self.sequencer.lease(&self.owner, now, LEASE_TTL).await?.len();
+        if self.lease.is_due(now, self.settled) {
+            let held = self.sequencer.lease(&self.owner, now, LEASE_TTL).await?;
             self.lease.renewed_at = Some(now);
-            if held != self.held {
-                tracing::info!(shards = held, "shards to sequence");
+            self.settled = !held.is_empty() && held == self.held;
+            if held.len() != self.held.len() {
+                tracing::info!(shards = held.len(), "shards to sequence");
             }
             self.held = held;
         }
-        if self.held == 0 {
+        if self.held.is_empty() {
             return Ok(Pace::Rest);
         }
         self.loaded = false;

@@ -7,3 +7,5 @@ mod retries;
 mod shares;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod topics;

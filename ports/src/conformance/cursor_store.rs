@@ -53,6 +53,7 @@ macro_rules! cursor_store_conformance {
                 only_the_holder_moves_a_cursor,
                 many_cursors_move_in_one_call,
                 old_marks_go_once_the_cursor_has_passed_their_event,
+                marks_of_events_that_are_not_in_the_log_go_by_time_alone,
                 the_mark_of_an_event_that_is_held_stays,
             ]
         );
@@ -374,4 +375,28 @@ pub async fn the_mark_of_an_event_that_is_held_stays(subject: &Subject) {
     assert!(mark(subject, GROUP, id, 2).await && mark(subject, "others", id, 2).await);
     assert_eq!(subject.cursors.prune_inbox(at(1_000), 10).await.expect("pruned"), 0);
     assert!(!mark(subject, GROUP, id, 1_001).await);
+}
+
+/// A topic brought them: no cursor passes them.
+pub async fn marks_of_events_that_are_not_in_the_log_go_by_time_alone(subject: &Subject) {
+    let owner = user();
+    let written = event(owner, 1);
+    let logged = written.id;
+    subject.store.append(&events(vec![written])).await.expect("written");
+    sequence_all(&*subject.sequencer).await;
+    let ids: Vec<EventId> = (0..4).map(|_| EventId::new(uuid())).collect();
+    for (id, second) in ids.iter().zip([1, 2, 3, 90]) {
+        assert!(mark(subject, GROUP, *id, second).await);
+    }
+    assert!(mark(subject, GROUP, logged, 1).await);
+    assert_eq!(subject.cursors.prune_inbox(at(50), 10).await.expect("pruned"), 0);
+    let prune = || async { subject.cursors.prune_foreign_inbox(at(50), 2).await.expect("pruned") };
+    for expected in [2, 1, 0] {
+        assert_eq!(prune().await, expected);
+    }
+    assert!(!mark(subject, GROUP, ids[3], 91).await, "it is young");
+    assert!(
+        !mark(subject, GROUP, logged, 91).await,
+        "it is in the log, and not passed"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::cloud_event::{ForeignEvent, RecordFrame, TopicPlace};
 use domain::dead_letter::{FailureReason, LetterOrigin};
 use domain::event::{LoggedEvent, Shard};
 use domain::id::{DeadLetterId, UserId};
@@ -10,7 +11,7 @@ use domain::time::Timestamp;
 use super::samples::{TTL, at, event, events, sequence_all, user, uuid};
 use crate::{
     CursorStore, DeadLetterFilter, DeadLetterStore, DueEvent, EventStore, FailedAttempt, HeldEvents, HeldFate,
-    HeldOutcome, HeldVerdict, LogSequencer, NewHeldEvent, ShardStep, WaitingUser,
+    HeldOutcome, HeldVerdict, LetterEvent, LogSequencer, NewForeignEvent, NewHeldEvent, ShardStep, WaitingUser,
 };
 
 /// What the scenarios need: held events, and the log and cursors that they belong to.
@@ -50,6 +51,11 @@ macro_rules! held_events_conformance {
                 a_dead_letter_holds_up_nobody,
                 a_step_that_is_told_again_changes_nothing,
                 many_events_are_held_in_one_step,
+                an_event_of_a_topic_is_held_whole,
+                events_of_a_topic_wait_by_their_lanes,
+                a_topics_dead_letter_says_where_it_stood_and_can_be_redriven,
+                a_hold_that_is_told_again_changes_nothing,
+                many_events_of_topics_are_held_at_once,
             ]
         );
     };
@@ -301,7 +307,7 @@ pub async fn a_failure_is_noted_with_its_reason_and_the_last_one_makes_a_dead_le
         .await
         .expect("an answer")
         .expect("a dead letter");
-    assert_eq!(event, logged[0]);
+    assert_eq!(event, LetterEvent::Logged(logged[0].clone()));
     assert_eq!((letter.attempts, letter.redrives), (3, 0));
     assert_eq!((letter.first_failed_at, letter.last_failed_at), (at(1), at(16)));
     assert_eq!(letter.reason, failed(3, at(16)).reason);
@@ -368,4 +374,179 @@ pub async fn many_events_are_held_in_one_step(subject: &Subject) {
     step.outcomes = done.collect();
     assert!(subject.settle(step, at(2)).await);
     assert_eq!(subject.waiting(owner).await, vec![]);
+}
+
+/// An event of another service; of a user, or of a key when there is none.
+fn foreign(id: &str, user: Option<UserId>, key: &str) -> ForeignEvent {
+    let user = user.map_or(String::new(), |user| format!(r#","userid":"{user}""#));
+    let value = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"https://shop.example.org","type":"com.example.OrderPlaced",
+        "time":"2026-01-01T00:00:00.25Z","subject":"an order","data":{{"note":"„ä“ \\u0000 😀","total":12.5}}{user}}}"#
+    );
+    let frame = RecordFrame {
+        key: Some(key.as_bytes()),
+        written_at: at(0),
+    };
+    ForeignEvent::from_structured(value.as_bytes(), frame).expect("an event")
+}
+
+fn brought(offset: u64, foreign: ForeignEvent, fate: HeldFate) -> NewForeignEvent {
+    NewForeignEvent {
+        id: DeadLetterId::new(uuid()),
+        place: TopicPlace {
+            topic: "shop.orders".to_owned(),
+            partition: 3,
+            offset,
+        },
+        foreign,
+        fate,
+    }
+}
+
+/// Everything of it comes back; its cursors have nothing to do with it.
+pub async fn an_event_of_a_topic_is_held_whole(subject: &Subject) {
+    let (owner, everybody) = (user(), Shard::all().collect::<Vec<_>>());
+    let event = foreign("1", Some(owner), "a");
+    let held = [brought(7, event.clone(), HeldFate::Retry(failed(2, at(1)), at(6)))];
+    subject.held.hold(GROUP, &held, at(1)).await.expect("held");
+    subject.held.hold(GROUP, &[], at(1)).await.expect("nothing");
+    let waiting = subject.held.waiting(GROUP, &everybody).await.expect("users");
+    let expected = WaitingUser {
+        shard: Shard::of(owner),
+        user_id: owner,
+        count: 1,
+        due_at: at(6),
+    };
+    assert_eq!(waiting, [expected]);
+    let due = |now| subject.held.due(GROUP, &everybody, now, 10);
+    assert_eq!(due(at(5)).await.expect("events"), []);
+    let expected = DueEvent {
+        event: event.into_logged(7),
+        attempts: 2,
+    };
+    assert_eq!(due(at(6)).await.expect("events"), [expected]);
+    assert_eq!(
+        subject.held.due("others", &everybody, at(6), 10).await.expect("none"),
+        []
+    );
+}
+
+/// What has a lane in common waits for each other; in the order of offsets.
+pub async fn events_of_a_topic_wait_by_their_lanes(subject: &Subject) {
+    let everybody: Vec<Shard> = Shard::all().collect();
+    let (first, second, other) = (
+        foreign("1", None, "a"),
+        foreign("2", None, "a"),
+        foreign("3", None, "b"),
+    );
+    let lanes = [first.lane, other.lane];
+    let behind = || async {
+        let mut behind = subject.held.behind(GROUP, &lanes).await.expect("lanes");
+        behind.sort();
+        behind
+    };
+    assert_eq!(behind().await, []);
+    assert_eq!(subject.held.behind(GROUP, &[]).await.expect("none"), []);
+    let held = [
+        brought(5, first.clone(), HeldFate::Retry(failed(1, at(1)), at(6))),
+        brought(9, second.clone(), HeldFate::Waits),
+    ];
+    subject.held.hold(GROUP, &held, at(1)).await.expect("held");
+    assert_eq!(behind().await, [first.lane]);
+    let beside = [brought(6, other.clone(), HeldFate::Waits)];
+    subject.held.hold(GROUP, &beside, at(2)).await.expect("held");
+    assert_eq!(behind().await.len(), 2);
+    let due = |now| async move {
+        let everybody: Vec<Shard> = Shard::all().collect();
+        let due = subject.held.due(GROUP, &everybody, now, 10).await.expect("events");
+        let mut positions: Vec<u64> = due.iter().map(|due| due.event.position).collect();
+        positions.sort_unstable();
+        positions
+    };
+    assert_eq!(due(at(5)).await, [6]);
+    assert_eq!(due(at(6)).await, [5, 6, 9]);
+    subject.claim("a", at(0)).await;
+    for event in [&first, &second] {
+        let shard = Shard::of(event.lane);
+        let found = subject.held.due(GROUP, &everybody, at(6), 10).await.expect("events");
+        let due = found
+            .iter()
+            .find(|due| due.event.event.id == event.event.id)
+            .expect("due");
+        assert_eq!(due.event.shard, shard, "it is settled in the shard of its lane");
+        assert!(subject.settle(outcome(0, &due.event, HeldVerdict::Done), at(7)).await);
+    }
+    assert_eq!(behind().await, [other.lane]);
+}
+
+/// With the event as it was.
+pub async fn a_topics_dead_letter_says_where_it_stood_and_can_be_redriven(subject: &Subject) {
+    let (event, nobodys) = (foreign("1", Some(user()), "a"), foreign("2", None, "b"));
+    let held = [
+        brought(7, event.clone(), HeldFate::Dead(failed(8, at(9)))),
+        brought(8, nobodys.clone(), HeldFate::Dead(failed(8, at(9)))),
+    ];
+    subject.held.hold(GROUP, &held, at(9)).await.expect("held");
+    assert_eq!(subject.held.behind(GROUP, &[event.lane]).await.expect("lanes"), []);
+    let found = subject.letters.find(held[0].id).await.expect("an answer");
+    let (letter, kept) = found.expect("a dead letter");
+    assert_eq!(kept, LetterEvent::Foreign(event.clone()));
+    assert_eq!(
+        (letter.origin, letter.place.as_ref()),
+        (LetterOrigin::Topic, Some(&held[0].place))
+    );
+    assert_eq!((letter.event_id, letter.user_id), (event.event.id, event.event.user_id));
+    assert_eq!(letter.event_type.as_str(), "com.example.OrderPlaced");
+    let all = subject
+        .letters
+        .list(&DeadLetterFilter::default(), &domain::page::PageRequest::first())
+        .await
+        .expect("a page");
+    assert_eq!(all.items.len(), 2);
+    let nobody = all.items.iter().find(|letter| letter.id == held[1].id).expect("listed");
+    assert_eq!(nobody.user_id, UserId::SYSTEM);
+    let none = crate::Effects::none();
+    subject
+        .letters
+        .redrive(&[held[0].id], at(20), &none)
+        .await
+        .expect("redriven");
+    let everybody: Vec<Shard> = Shard::all().collect();
+    let due = subject.held.due(GROUP, &everybody, at(20), 10).await.expect("events");
+    assert_eq!((due.len(), due[0].attempts), (1, 0));
+    assert_eq!(due[0].event, event.into_logged(7));
+    subject.letters.discard(&[held[1].id], &none).await.expect("discarded");
+    assert!(subject.letters.find(held[1].id).await.expect("an answer").is_none());
+}
+
+/// The record came again, to this node or another.
+pub async fn a_hold_that_is_told_again_changes_nothing(subject: &Subject) {
+    let event = foreign("1", Some(user()), "a");
+    let first = brought(7, event.clone(), HeldFate::Dead(failed(8, at(9))));
+    subject
+        .held
+        .hold(GROUP, std::slice::from_ref(&first), at(9))
+        .await
+        .expect("held");
+    let again = brought(7, event.clone(), HeldFate::Retry(failed(1, at(10)), at(15)));
+    subject.held.hold(GROUP, std::slice::from_ref(&again), at(10)).await.expect("held");
+    assert!(subject.letters.find(first.id).await.expect("an answer").is_some());
+    assert!(subject.letters.find(again.id).await.expect("an answer").is_none());
+    assert_eq!(subject.held.behind(GROUP, &[event.lane]).await.expect("lanes"), []);
+}
+
+/// More than fit into one statement.
+pub async fn many_events_of_topics_are_held_at_once(subject: &Subject) {
+    let held: Vec<NewForeignEvent> = (0..450_u64)
+        .map(|number| {
+            brought(
+                number,
+                foreign(&number.to_string(), None, &number.to_string()),
+                HeldFate::Waits,
+            )
+        })
+        .collect();
+    subject.held.hold(GROUP, &held, at(1)).await.expect("held");
+    let lanes: Vec<UserId> = held.iter().map(|held| held.foreign.lane).collect();
+    assert_eq!(subject.held.behind(GROUP, &lanes).await.expect("lanes").len(), 450);
 }

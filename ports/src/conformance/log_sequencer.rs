@@ -41,6 +41,7 @@ macro_rules! log_sequencer_conformance {
                 a_renewed_lease_is_kept,
                 a_released_lease_is_free,
                 of_many_owners_at_most_one_holds_a_shard,
+                owners_share_as_they_come_and_go,
                 positions_are_gapless_and_in_the_order_of_writing,
                 the_hashes_form_a_chain,
                 a_step_keeps_to_its_limit_and_tells_whether_more_waits,
@@ -110,8 +111,56 @@ pub async fn of_many_owners_at_most_one_holds_a_shard(subject: &Subject) {
     let owners: Vec<String> = (0..8).map(|number| format!("owner-{number}")).collect();
     let held = join_all(owners.iter().map(|owner| lease(subject, owner, at(0)))).await;
     let all: Vec<Shard> = held.into_iter().flatten().collect();
+    assert_eq!(
+        all.iter().collect::<BTreeSet<_>>().len(),
+        all.len(),
+        "no shard is held twice"
+    );
+    for second in [1, 2, 3] {
+        for owner in &owners {
+            lease(subject, owner, at(second)).await;
+        }
+    }
+    let mut all = BTreeSet::new();
+    for owner in &owners {
+        let held = lease(subject, owner, at(4)).await;
+        assert_eq!(held.len(), usize::from(SHARDS) / owners.len(), "{owner} has its share");
+        all.extend(held);
+    }
     assert_eq!(all.len(), usize::from(SHARDS), "each shard is held once");
-    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), usize::from(SHARDS));
+}
+
+/// Who comes gets a part with the next looks of the others, who goes leaves it to them, and who dies does so when its lease is over.
+pub async fn owners_share_as_they_come_and_go(subject: &Subject) {
+    let count = async |owner, second| lease(subject, owner, at(second)).await.len();
+    assert_eq!(count("a", 0).await, 16);
+    assert_eq!(count("b", 1).await, 0, "nothing is free yet");
+    assert_eq!((count("a", 2).await, count("b", 3).await), (8, 8));
+    assert_eq!(count("c", 4).await, 0);
+    assert_eq!(
+        (count("a", 5).await, count("b", 6).await, count("c", 7).await),
+        (6, 6, 4)
+    );
+    subject.sequencer.release("b").await.expect("given back");
+    assert_eq!((count("a", 8).await, count("c", 9).await), (8, 8));
+    // `c` dies.
+    assert_eq!(count("a", 50).await, 8);
+    assert_eq!(count("a", 70).await, 16);
+    // Meanwhile events of every shard get their positions, whoever holds it.
+    let users: Vec<UserId> = (0..40).map(|_| user()).collect();
+    for user in &users {
+        write(subject, *user, 1).await;
+    }
+    assert_eq!(
+        (count("b", 71).await, count("a", 72).await, count("b", 73).await),
+        (0, 8, 8)
+    );
+    let (of_a, of_b) = (
+        step(subject, "a", at(74), 100).await,
+        step(subject, "b", at(74), 100).await,
+    );
+    assert_eq!(of_a.events + of_b.events, 40);
+    assert!(of_a.events > 0 && of_b.events > 0, "{of_a:?} {of_b:?}");
 }
 
 /// From 1 in each shard, without gaps; a user's events as they were written.

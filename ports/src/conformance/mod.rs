@@ -38,6 +38,7 @@ pub mod stores;
 pub mod token_issuer;
 pub mod token_keyring;
 pub mod token_verifier;
+pub mod topic_subscriber;
 pub mod usage;
 pub mod users;
 pub mod wakeup_bus;

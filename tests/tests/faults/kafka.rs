@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use plinth_tests::api::{Client, Reply};
-use plinth_tests::kafka::{TestKafka, Topic, shared_brokers};
+use plinth_tests::kafka::{TestKafka, Topic, order, shared_brokers, write};
 use plinth_tests::postgres::{TestDatabase, fresh_database};
 use plinth_tests::server::{PlinthBinary, Setup};
 use plinth_tests::site::{Person, sign_up};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -229,6 +229,66 @@ async fn what_dies_between_kafka_and_the_cursor_loses_nothing() {
         again as u64 <= kills() * 1_000,
         "{again} came again: more than a batch for each kill"
     );
+}
+
+/// Workers that read another service's topic are killed in turn, and others come and go: each event has its effect once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_other_services_count_once_whoever_dies() {
+    let _alone = ALONE.lock().await;
+    let Some(shared) = Shared::make() else { return };
+    let orders = format!("{}.orders", shared.topic);
+    let node = |setup| {
+        shared
+            .node(setup)
+            .env("PLINTH_KAFKA_CONSUME", &orders)
+            .env("PLINTH_KAFKA_GROUP", &shared.topic)
+            // What a killed one had is somebody else's after so long.
+            .env(
+                "PLINTH_KAFKA_SETTINGS",
+                "session.timeout.ms=6000,heartbeat.interval.ms=1000",
+            )
+    };
+    let front = node(Setup::serve().arg("--no-workers")).start().await;
+    let people = people(&front).await;
+    let Some(()) = write(&shared.brokers, &orders, 6, &[]) else {
+        return;
+    };
+    let (mut one, mut two) = tokio::join!(node(Setup::worker()).start(), node(Setup::worker()).start());
+    let (each, pause) = (200 + 80 * kills(), 0.005);
+    let lines: Vec<Value> = (0..each * people.len() as u64)
+        .map(|number| {
+            let person = usize::try_from(number).expect("few") % people.len();
+            let mut line = order(&people[person].0.id, number);
+            line["pause"] = pause.into();
+            line
+        })
+        .collect();
+    let (brokers, topic) = (shared.brokers.clone(), orders.clone());
+    let writing = tokio::task::spawn_blocking(move || write(&brokers, &topic, 6, &lines));
+    for kill in 0..kills() {
+        tokio::time::sleep(Duration::from_millis(900 + kill * 131 % 900)).await;
+        if kill % 2 == 0 {
+            one.restart().await;
+        } else {
+            two.restart().await;
+        }
+    }
+    assert!(one.terminate().await.success());
+    let _third = node(Setup::worker()).start().await;
+    writing.await.expect("it wrote").expect("as before");
+    for (person, _) in &people {
+        eventually("all of it is counted", async || counted(person).await >= each).await;
+    }
+    for (person, _) in &people {
+        assert_eq!(counted(person).await, each, "no event counts twice");
+    }
+}
+
+async fn counted(person: &Person) -> u64 {
+    let usage = person.client.get("/v1/me/usage").await.expect_status(200).json();
+    let meters = usage["meters"].as_array().expect("meters").clone();
+    let events = meters.iter().find(|meter| meter["meter"] == "events");
+    events.map_or(0, |meter| meter["amount"].as_u64().expect("a number"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

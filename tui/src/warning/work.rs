@@ -4,7 +4,7 @@ use openapi::{BackendStatsBody, LagBody, StatsBody};
 use super::{
     FAILED_SHARE, LATE_EVENT_MS, MAIL_LATE, SEVERE_EVENT_MS, SMALL_LAG, Severity, WINDOW_MS, Warning, lately, warn,
 };
-use crate::data::{Data, Gauges};
+use crate::data::{Data, Gauges, lags_of};
 use crate::format::{count, number, of, rate, seconds, span};
 use crate::model::Screen;
 use crate::rates::is_mail;
@@ -65,15 +65,15 @@ pub(super) fn published(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>
 /// it falls back and what it is behind is more than two seconds of the log.
 pub(super) fn lags(data: &Data, stats: &StatsBody, found: &mut Vec<Warning>) {
     let two_seconds = 2.0 * lately(data, |rates| rates.events);
-    for lag in stats.log.lags.iter().filter(|lag| lag.events >= SMALL_LAG) {
-        let (group, behind) = (&lag.group, count(lag.events));
+    for (group, events) in lags_of(stats).iter().filter(|(_, events)| *events >= SMALL_LAG) {
+        let behind = count(*events);
         let passed = |gauges: &Gauges| gauges.lag(group).map(|events| gauges.head as f64 - events as f64);
         let (Some(slope), Some(speed)) = (lag_slope(data, group), data.slope(WINDOW_MS, passed)) else {
             continue;
         };
         let text = if speed == 0.0 {
             format!("Group {group} stands still, {behind} events behind.")
-        } else if slope > 0.0 && lag.events as f64 >= two_seconds {
+        } else if slope > 0.0 && *events as f64 >= two_seconds {
             format!(
                 "Group {group} is {behind} events behind and loses {} more a second.",
                 number(slope)

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use domain::dead_letter::DeadLetter;
-use domain::event::LoggedEvent;
 use domain::id::DeadLetterId;
 use domain::page::PageRequest;
-use ports::{DeadLetterFilter, ReasonCount};
+use ports::{DeadLetterFilter, LetterEvent, ReasonCount};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -33,6 +32,10 @@ struct LetterRow {
     shard: u8,
     position: u64,
     origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<u32>,
     attempts: u32,
     redrives: u32,
     first_failed_at: String,
@@ -52,6 +55,8 @@ impl From<&DeadLetter> for LetterRow {
             shard: letter.shard.number(),
             position: letter.position,
             origin: letter.origin.as_str(),
+            topic: letter.place.as_ref().map(|place| place.topic.clone()),
+            partition: letter.place.as_ref().map(|place| place.partition),
             attempts: letter.attempts,
             redrives: letter.redrives,
             first_failed_at: letter.first_failed_at.to_rfc3339(),
@@ -96,10 +101,13 @@ struct DetailRow {
 }
 
 impl DetailRow {
-    fn new(letter: &DeadLetter, event: &LoggedEvent, source: &str) -> Self {
+    fn new(letter: &DeadLetter, event: &LetterEvent, source: &str) -> Self {
         Self {
             letter: letter.into(),
-            event: event.to_cloud_event(source),
+            event: match event {
+                LetterEvent::Logged(logged) => logged.to_cloud_event(source),
+                LetterEvent::Foreign(foreign) => foreign.to_structured(),
+            },
         }
     }
 }
@@ -127,7 +135,10 @@ impl Row for DetailRow {
             letter.group.clone(),
             letter.reason.clone(),
             letter.detail.clone(),
-            letter.origin.to_owned(),
+            match (&letter.topic, letter.partition) {
+                (Some(topic), Some(partition)) => format!("{} {topic}, partition {partition}", letter.origin),
+                _ => letter.origin.to_owned(),
+            },
             letter.attempts.to_string(),
             letter.redrives.to_string(),
             letter.first_failed_at.clone(),

@@ -5,7 +5,8 @@ use super::super::{Config, KafkaConfig, Secret, rule};
 use super::{Mismatch, Resolved, Rules};
 
 /// Keys that are of no use without brokers, and that somebody who sets them counts on.
-const KAFKA_WAYS: [&str; 7] = [
+const KAFKA_WAYS: [&str; 8] = [
+    "kafka.consume",
     "kafka.sasl_mechanism",
     "kafka.sasl_username",
     "kafka.sasl_password",
@@ -18,6 +19,7 @@ const KAFKA_WAYS: [&str; 7] = [
 /// The section; none without brokers.
 pub(super) fn read(values: &Resolved) -> Result<Option<KafkaConfig>, Mismatch> {
     let brokers: Option<String> = values.get("kafka.brokers")?;
+    let consume: Option<String> = values.get("kafka.consume")?;
     let settings: Option<Secret<String>> = values.get("kafka.settings")?;
     let settings = settings.and_then(|text| rule::read_settings(text.expose()));
     let config = |brokers| {
@@ -26,6 +28,9 @@ pub(super) fn read(values: &Resolved) -> Result<Option<KafkaConfig>, Mismatch> {
             topic: values.get("kafka.topic")?,
             partitions: values.get("kafka.partitions")?,
             replication: values.get("kafka.replication")?,
+            consume: consume.as_deref().map(rule::read_topics).unwrap_or_default(),
+            consume_from_beginning: values.get::<String>("kafka.consume_from")? == "earliest",
+            group: values.get("kafka.group")?,
             delivery_timeout: values.get("kafka.delivery_timeout")?,
             security_protocol: values.get("kafka.security_protocol")?,
             sasl_mechanism: values.get("kafka.sasl_mechanism")?,
@@ -56,6 +61,10 @@ pub(super) fn check(rules: &mut Rules<'_>, config: &Config) {
         }
         return;
     };
+    if kafka.consume.contains(&kafka.topic) {
+        let rule = "must not name kafka.topic: our own events are handled from the log";
+        rules.fault("kafka.consume", &["kafka.topic"], rule);
+    }
     let protocol = kafka.security_protocol.as_str();
     let sasl = [
         ("kafka.sasl_mechanism", kafka.sasl_mechanism.is_some()),

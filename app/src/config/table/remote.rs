@@ -43,6 +43,27 @@ pub(super) const KEYS: &[Key] = &[
         "Replicas of each partition when the topic is made here. Three of which two must be in sync (`min.insync.replicas` of the cluster) lose nothing when a broker dies.",
     ),
     Key::new(
+        "kafka.consume",
+        Kind::Text("one or several names of topics with commas between", rule::topics),
+        Words("none: only our own events are handled"),
+        "shop.orders,shop.bills",
+        "Topics of other services: their events, which must be CloudEvents, are handled as ours are, once each. See docs/events.md.",
+    ),
+    Key::new(
+        "kafka.consume_from",
+        Kind::Choice(&["earliest", "latest"]),
+        Is("earliest"),
+        "latest",
+        "Where reading begins in a topic that was never read: with the oldest record that it has, or with the next one.",
+    ),
+    Key::new(
+        "kafka.group",
+        Kind::Text("1 to 249 of `a-z A-Z 0-9 . _ -`, not `.` or `..`", rule::topic),
+        Is("plinth"),
+        "shop",
+        "What the names of our consumer groups begin with: the handler group `usage` is `plinth.usage` to the brokers. Installations that share a cluster need one each.",
+    ),
+    Key::new(
         "kafka.delivery_timeout",
         Kind::Duration(SECOND, 5 * MINUTE),
         Is("30s"),

@@ -1,6 +1,6 @@
-//! The broker that events are relayed to.
+//! The broker that events are relayed to, and the topics that are read from it.
 
-use openapi::StatsBody;
+use openapi::{StatsBody, SubscriptionStatsBody};
 
 use super::Page;
 
@@ -44,5 +44,51 @@ impl Page {
         ] {
             self.gauge(name, help, value);
         }
+    }
+
+    /// What is read from topics of other services.
+    pub(super) fn subscriptions(&mut self, stats: &StatsBody) {
+        let read = &stats.subscriptions;
+        let numbers: Vec<Vec<String>> = read
+            .iter()
+            .map(|read| read.partitions.iter().map(|one| one.partition.to_string()).collect())
+            .collect();
+        let places = read.iter().zip(&numbers).flat_map(|(read, numbers)| {
+            let known = read.partitions.iter().zip(numbers);
+            known.filter_map(|(one, number)| {
+                let names = [
+                    ("group", read.group.as_str()),
+                    ("topic", one.topic.as_str()),
+                    ("partition", number.as_str()),
+                ];
+                Some((names, one.lag?))
+            })
+        });
+        let lags: Vec<([(&'static str, &str); 3], u64)> = places.collect();
+        self.gauges(
+            "plinth_topic_lag_events",
+            "Records of a partition of another service's topic that a handler group is not done with, told by the process that has the partition.",
+            lags.iter().map(|(names, lag)| (names.as_slice(), *lag as f64)),
+        );
+        let groups: Vec<[(&'static str, &str); 1]> = read.iter().map(|read| [("group", read.group.as_str())]).collect();
+        let mut each = |name: &str, help: &str, value: &dyn Fn(&SubscriptionStatsBody) -> f64| {
+            let samples = groups.iter().zip(read);
+            self.gauges(name, help, samples.map(|(names, read)| (names.as_slice(), value(read))));
+        };
+        each(
+            "plinth_topic_waiting_events",
+            "Records received from topics of other services that wait to be handled in this process.",
+            &|read| read.waiting as f64,
+        );
+        each(
+            "plinth_topic_paused",
+            "1 while no more records are fetched, since too many wait.",
+            &|read| f64::from(u8::from(read.paused)),
+        );
+        each(
+            "plinth_topic_away",
+            "1 when no broker is reached to read topics from.",
+            &|read| f64::from(u8::from(read.away)),
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use openapi::{
-    ClusterStatsBody, CodeCountBody, DependencyBody, LagBody, OperationStatsBody, RouteStatsBody, StatusCountBody,
-    WorkerStatsBody,
+    ClusterStatsBody, CodeCountBody, DependencyBody, LagBody, OperationStatsBody, PartitionStatsBody, RouteStatsBody,
+    StatusCountBody, SubscriptionStatsBody, WorkerStatsBody,
 };
 
 use super::*;
@@ -68,6 +68,17 @@ fn full() -> Reading {
         backend("events", "kafka", "publish"),
     ];
     body.cluster = Some(ClusterStatsBody::default());
+    let partition = |partition, lag| PartitionStatsBody {
+        topic: "shop.orders".to_owned(),
+        partition,
+        lag,
+    };
+    body.subscriptions = vec![SubscriptionStatsBody {
+        group: "usage".to_owned(),
+        waiting: 7,
+        partitions: vec![partition(0, Some(12)), partition(3, None)],
+        ..SubscriptionStatsBody::default()
+    }];
     body.health.dependencies = vec![DependencyBody {
         name: "database".to_owned(),
         status: "ok".to_owned(),
@@ -99,6 +110,15 @@ fn a_distribution_is_cumulative_and_ends_with_all() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");
     }
+}
+
+#[test]
+fn the_lag_of_a_partition_is_told_once_it_is_known() {
+    let page = page(&full());
+    let lag = "plinth_topic_lag_events{group=\"usage\",topic=\"shop.orders\",partition=\"0\"} 12";
+    assert!(page.lines().any(|line| line == lag), "{page}");
+    assert!(!page.contains("partition=\"3\""));
+    assert!(page.contains("plinth_topic_waiting_events{group=\"usage\"} 7"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use domain::dead_letter::FailureReason;
-use domain::event::{LoggedEvent, Shard};
+use domain::event::{Event, LoggedEvent, Shard};
 use domain::id::{EventId, UserId};
 use domain::retry::RetrySchedule;
 use domain::time::Timestamp;
@@ -119,6 +119,28 @@ impl Next {
             at: now,
             reason,
         })
+    }
+}
+
+/// Tells of a failure and what follows it.
+pub(super) fn tell(worker: &str, event: &Event, next: &Next) {
+    let (event_id, kind) = (event.id, event.event_type.as_str());
+    match next {
+        Next::Retry(failed, at) => {
+            let (attempts, code, reason) = (failed.attempts, failed.reason.code(), failed.reason.text());
+            let retry_at = at.to_rfc3339();
+            tracing::warn!(
+                worker, %event_id, kind, attempts, code, reason, retry_at,
+                "an event fails and holds its user's later events"
+            );
+        }
+        Next::Dead(failed) => {
+            let (attempts, code, reason) = (failed.attempts, failed.reason.code(), failed.reason.text());
+            tracing::error!(
+                worker, %event_id, kind, attempts, code, reason,
+                "an event is given up: see `plinth events dead list`"
+            );
+        }
     }
 }
 
