@@ -369,6 +369,7 @@ fn apis(ports: &Ports, services: &Services, lifecycle: &Lifecycle) -> Apis {
         events::EventsApi {
             events: Arc::clone(&services.events),
             idempotency: Arc::clone(&idempotency),
+            tickets: Arc::clone(&services.tickets),
             gate: Arc::clone(&services.gate),
             shutdown: lifecycle.shutdown(),
         },

@@ -29,6 +29,7 @@ use crate::service::keys::{self, Keys};
 use crate::service::mail::{MailParts, Mails, Templates};
 use crate::service::schemas::{self, SchemaParts, Schemas};
 use crate::service::sessions::{SessionParts, Sessions, TokenPolicy};
+use crate::service::stream_tickets::{StreamTickets, TicketParts};
 use crate::service::throttle::{Throttle, ThrottleParts};
 use crate::service::webhooks::{WebhookParts, Webhooks};
 use crate::worker::file_sweeper::FileSweeper;
@@ -61,6 +62,8 @@ pub struct Services {
     pub files: Arc<Files>,
     /// Events.
     pub events: Arc<Events>,
+    /// Addresses that open a live stream once.
+    pub tickets: Arc<StreamTickets>,
     /// Mail.
     pub mails: Arc<Mails>,
     /// Webhooks.
@@ -158,6 +161,14 @@ impl Services {
             files: Arc::new(files(ports, config, public_url, &tiers)?),
             events: Arc::new(events(ports, config, &tiers, &schemas)),
             schemas,
+            tickets: Arc::new(StreamTickets::new(TicketParts {
+                toolkit: toolkit.clone(),
+                issuer: Arc::clone(&ports.issuer),
+                gate: Arc::clone(&gate),
+                sealer: Arc::clone(&ports.sealer),
+                used: Arc::clone(&ports.idempotency),
+                public_url: public_url.clone(),
+            })),
             mails: Arc::new(mails(ports, config, public_url)?),
             webhooks: Arc::new(webhooks(ports, config)),
             accounts: Arc::new(accounts),

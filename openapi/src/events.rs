@@ -109,6 +109,16 @@ pub struct EventBody {
     pub data: Option<AnyJson>,
 }
 
+/// An address that opens one live stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(poem_openapi::Object))]
+pub struct StreamTicketBody {
+    /// The address. Whoever has it may use it, once: do not keep it.
+    pub url: String,
+    /// Until when.
+    pub expires_at: Time,
+}
+
 /// A part of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(poem_openapi::Object))]

@@ -70,6 +70,8 @@ pub enum SealPurpose {
     MailToken,
     /// The secret that signs what is sent to a webhook.
     WebhookSecret,
+    /// A ticket for a live stream.
+    StreamTicket,
 }
 
 /// Seals secrets for storage under the master key.

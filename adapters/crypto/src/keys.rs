@@ -111,6 +111,7 @@ impl KeyUse {
             Self::Seal(SealPurpose::SigningKey) => "plinth/v1/seal/signing-key",
             Self::Seal(SealPurpose::MailToken) => "plinth/v1/seal/mail-token",
             Self::Seal(SealPurpose::WebhookSecret) => "plinth/v1/seal/webhook-secret",
+            Self::Seal(SealPurpose::StreamTicket) => "plinth/v1/seal/stream-ticket",
         }
     }
 }

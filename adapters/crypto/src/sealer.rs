@@ -22,6 +22,7 @@ pub struct MasterSealer {
     signing_key: XChaCha20Poly1305,
     mail_token: XChaCha20Poly1305,
     webhook_secret: XChaCha20Poly1305,
+    stream_ticket: XChaCha20Poly1305,
     blind: Coder,
     fingerprint: [u8; 32],
     randomness: Arc<dyn Randomness>,
@@ -35,6 +36,7 @@ impl MasterSealer {
             signing_key: cipher(SealPurpose::SigningKey),
             mail_token: cipher(SealPurpose::MailToken),
             webhook_secret: cipher(SealPurpose::WebhookSecret),
+            stream_ticket: cipher(SealPurpose::StreamTicket),
             blind: Coder::new(&keys.derive(KeyUse::Blind)),
             fingerprint: *keys.derive(KeyUse::Fingerprint),
             randomness,
@@ -46,6 +48,7 @@ impl MasterSealer {
             SealPurpose::SigningKey => &self.signing_key,
             SealPurpose::MailToken => &self.mail_token,
             SealPurpose::WebhookSecret => &self.webhook_secret,
+            SealPurpose::StreamTicket => &self.stream_ticket,
         }
     }
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use domain::id::EventId;
 use domain::page::PageRequest;
-use openapi::{EventBody, EventPageBody, PublishEventBody, PublishEventsBody, PublishedEventBody, PublishedEventsBody};
-use poem_openapi::param::{Header, Query};
+use domain::token::Claims;
+use openapi::{
+    EventBody, EventPageBody, PublishEventBody, PublishEventsBody, PublishedEventBody, PublishedEventsBody,
+    StreamTicketBody,
+};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use ports::StoredAnswer;
@@ -27,6 +31,7 @@ use crate::service::events::{
     Events, HistoryPart, OpenStreamError, Publication, PublishEventsError, Publisher, Standing, Start,
 };
 use crate::service::gate::Gate;
+use crate::service::stream_tickets::{RedeemError, StreamTickets};
 
 pub use sse::EventFeed;
 
@@ -36,6 +41,11 @@ pub const ERRORS: &[(&str, &[&str])] = &[
     ("publish_events", PUBLISHING),
     ("list_events", &["validation_failed"]),
     ("stream_events", &["validation_failed", "rate_limited"]),
+    ("create_stream_ticket", &["rate_limited"]),
+    (
+        "stream_events_by_ticket",
+        &["validation_failed", "rate_limited", "token_invalid"],
+    ),
 ];
 
 const PUBLISHING: &[&str] = &[
@@ -60,6 +70,8 @@ pub struct EventsApi {
     pub events: Arc<Events>,
     /// Requests with a key.
     pub idempotency: Arc<Idempotency>,
+    /// Addresses that open a stream once.
+    pub tickets: Arc<StreamTickets>,
     /// Ends streams and polls with their tokens.
     pub gate: Arc<Gate>,
     /// Ends streams and polls with the process.
@@ -104,6 +116,14 @@ pub enum Streamed {
     /// Server-sent events, until the token ends.
     #[oai(status = 200)]
     Open(EventFeed),
+}
+
+/// An address for one stream.
+#[derive(Debug, ApiResponse)]
+pub enum Ticketed {
+    /// The address, to be used within 30 seconds.
+    #[oai(status = 201)]
+    Created(Json<StreamTicketBody>),
 }
 
 /// How the caller wrote the events: where refusals point to.
@@ -203,7 +223,7 @@ impl EventsApi {
             after: position.unwrap_or_default(),
             limit: limit.0,
         };
-        let (wait, standing) = (Duration::from_secs(wait.0.into()), self.standing(&caller));
+        let (wait, standing) = (Duration::from_secs(wait.0.into()), self.standing(&caller.claims));
         let found = self
             .events
             .poll(part, wait, &standing, self.shutdown.draining_owned())
@@ -251,19 +271,57 @@ impl EventsApi {
         /// The same for a first connection; `Last-Event-ID` goes before it.
         after: Query<Option<String>>,
     ) -> Result<Streamed, Fault> {
-        let caller = auth.0;
-        let last = last_event_id
-            .0
-            .filter(|text| !text.is_empty())
-            .map(|text| (text, "#/headers/Last-Event-ID"));
-        let given = last.or(after.0.map(|text| (text, "#/parameters/after")));
-        let start = match given {
-            None => Start::Now,
-            Some((text, pointer)) => Start::After(cursor(&text, pointer)?),
-        };
-        let (standing, draining) = (self.standing(&caller), self.shutdown.draining_owned());
-        let live = self.events.stream(caller.user_id(), start, standing, draining).await?;
-        Ok(Streamed::Open(EventFeed::new(live, self.events.source().to_owned())))
+        let start = start(last_event_id.0, after.0)?;
+        self.open(&auth.0.claims, start).await
+    }
+
+    /// Get an address for a browser's stream
+    ///
+    /// For clients that cannot send a header, such as `EventSource` in browsers: the address opens one stream, once, within
+    /// 30 seconds, and needs no token. The stream ends as it would with the caller's access token; then ask for the next
+    /// address, and go on with `after`.
+    #[oai(
+        path = "/v1/events/stream/ticket",
+        method = "post",
+        operation_id = "create_stream_ticket",
+        tag = "super::Tags::Events"
+    )]
+    async fn ticket(&self, auth: Bearer) -> Result<Ticketed, Fault> {
+        let ticket = self.tickets.issue(&auth.0.claims)?;
+        Ok(Ticketed::Created(Json(StreamTicketBody {
+            url: ticket.url,
+            expires_at: ticket.expires_at.into(),
+        })))
+    }
+
+    /// Follow the own events by an address
+    ///
+    /// As `GET /v1/events/stream`, for the caller to whom `POST /v1/events/stream/ticket` gave this address. One that is
+    /// over, or was used on any node, is answered `token_invalid`.
+    #[oai(
+        path = "/v1/events/stream/:ticket",
+        method = "get",
+        operation_id = "stream_events_by_ticket",
+        tag = "super::Tags::Events"
+    )]
+    async fn stream_by_ticket(
+        &self,
+        /// The ticket, as it stands in the address.
+        ticket: Path<String>,
+        /// The `id` of the last event that was seen.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+        /// The same for a first connection; `Last-Event-ID` goes before it.
+        after: Query<Option<String>>,
+    ) -> Result<Streamed, Fault> {
+        let start = start(last_event_id.0, after.0)?;
+        let claims = self.tickets.redeem(&ticket.0).await.map_err(|error| match error {
+            RedeemError::Invalid => {
+                Fault::link_token_invalid().detail("The address was used, or is over: ask for another one.")
+            }
+            RedeemError::Backend(error) => error.into(),
+        })?;
+        self.open(&claims, start).await
     }
 }
 
@@ -297,10 +355,27 @@ impl EventsApi {
         }
     }
 
-    fn standing(&self, caller: &Caller) -> Standing {
-        let (gate, claims) = (Arc::clone(&self.gate), caller.claims.clone());
+    async fn open(&self, claims: &Claims, start: Start) -> Result<Streamed, Fault> {
+        let (standing, draining) = (self.standing(claims), self.shutdown.draining_owned());
+        let live = self.events.stream(claims.subject, start, standing, draining).await?;
+        Ok(Streamed::Open(EventFeed::new(live, self.events.source().to_owned())))
+    }
+
+    fn standing(&self, claims: &Claims) -> Standing {
+        let (gate, claims) = (Arc::clone(&self.gate), claims.clone());
         Arc::new(move || gate.standing(&claims))
     }
+}
+
+/// Where a stream begins.
+fn start(last_event_id: Option<String>, after: Option<String>) -> Result<Start, Fault> {
+    let last = last_event_id
+        .filter(|text| !text.is_empty())
+        .map(|text| (text, "#/headers/Last-Event-ID"));
+    let given = last.or(after.map(|text| (text, "#/parameters/after")));
+    given.map_or(Ok(Start::Now), |(text, pointer)| {
+        Ok(Start::After(cursor(&text, pointer)?))
+    })
 }
 
 fn default_limit() -> u32 {

@@ -13,6 +13,7 @@ pub mod mail;
 mod places;
 pub mod schemas;
 pub mod sessions;
+pub mod stream_tickets;
 pub mod throttle;
 pub mod webhooks;
 

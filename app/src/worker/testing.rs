@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::event::{Actor, Event, LoggedEvent, NewEvent, Shard};
-use domain::id::{EventId, UserId};
+use domain::id::{EventId, SessionId, UserId};
+use domain::tier::TierName;
 use domain::time::Timestamp;
+use domain::token::Claims;
+use domain::user::Role;
 use ports::{BackendError, Clock, Ids, Randomness, Wakeup, WakeupBus};
 use uuid::Uuid;
 
@@ -121,6 +124,27 @@ pub(crate) fn logged(user: UserId, position: u64, event_type: &str, data: &str) 
         position,
         hash: [0; 32],
         event,
+    }
+}
+
+/// What the access token of a user says, good from then for a quarter of an hour.
+pub(crate) fn claims(now: Timestamp) -> Claims {
+    Claims {
+        subject: user_in(1),
+        tier: TierName::free(),
+        role: Role::User,
+        session: SessionId::new(Uuid::from_u128(9)),
+        epoch: 0,
+        scope: Vec::new(),
+        methods: vec!["pwd".to_owned()],
+        authenticated_at: now,
+        actor: None,
+        audience: "a".to_owned(),
+        issuer: "i".to_owned(),
+        issued_at: now,
+        not_before: now,
+        expires_at: now.plus(Duration::from_secs(900)),
+        token_id: Uuid::from_u128(8),
     }
 }
 

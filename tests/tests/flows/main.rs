@@ -23,5 +23,6 @@ mod readme;
 #[path = "../common/rows.rs"]
 mod rows;
 mod rust_client;
+mod tickets;
 mod tools;
 mod webhooks;

@@ -18,6 +18,7 @@ const PUBLIC_KEY: &str = "k4.public.Hh7Dc7LVrcBBDEsYDqUBo9hJK1cTTqNFcdsZJ1NRHqk"
 const ACCESS_TOKEN: &str = "v4.public.eyJzdWIiOiIwMTlhOGYzZS03YzFiLTdkNGUtOWIwYS0yZjZjMWQ4ZTRhNTciLCJ0aWVyIjoiZnJlZSJ9";
 const REFRESH_TOKEN: &str = "plr_AZqPQBHSemCMTgtvWj2eIQAAAAHNwu0cqf4J1Jm3bEo5sTn0";
 const MAILED_TOKEN: &str = "pQm3nT5vX8zB1dF4hJ6kL9oR2sU7wY0aC3eG5iK8mNo";
+const STREAM_TICKET: &str = "wH3nT5vX8zB1dF4hJ6kL9oR2sU7wY0aC3eG5iK8mNoQm";
 const SHA256: &str = "3f79bb7b435b05321651daefd374cdc681dc06faa65e374e38337b88ca046dea";
 const AT: &str = "2026-11-22T09:30:00.25Z";
 const LATER: &str = "2026-11-22T09:45:00.25Z";
@@ -42,6 +43,7 @@ data: {\"reason\":\"token_expired\"}
 /// than a reader means.
 const PARAMETERS: &[(&str, &str, &str)] = &[
     ("upload_file", "type", "resume"),
+    ("stream_events_by_ticket", "ticket", STREAM_TICKET),
     ("follow_file_link", "v", "1"),
     ("follow_file_link", "expires", "1795340100"),
     ("follow_file_link", "disposition", "attachment"),
@@ -172,6 +174,9 @@ fn answered_content(name: &str) -> Option<Value> {
             "expires_at": LATER,
         }),
         "PublishedEventBody" => json!({ "id": EVENT }),
+        "StreamTicketBody" => json!({
+            "url": format!("https://plinth.example.org/v1/events/stream/{STREAM_TICKET}"), "expires_at": LATER,
+        }),
         "PublishedEventsBody" => json!({ "ids": [EVENT, SECOND_EVENT] }),
         "EventPageBody" => json!({ "items": [{
             "specversion": "1.0", "id": EVENT, "source": SOURCE, "type": "app.order.placed", "subject": "order 7", "time": AT,

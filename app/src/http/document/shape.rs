@@ -57,6 +57,12 @@ const PARAMETER_BOUNDS: &[(&str, &str, &str)] = &[
     ),
     ("stream_events", "after", r#"{"pattern": "^[0-9]{1,19}$"}"#),
     ("stream_events", "Last-Event-Id", r#"{"pattern": "^([0-9]{1,19})?$"}"#),
+    ("stream_events_by_ticket", "after", r#"{"pattern": "^[0-9]{1,19}$"}"#),
+    (
+        "stream_events_by_ticket",
+        "Last-Event-Id",
+        r#"{"pattern": "^([0-9]{1,19})?$"}"#,
+    ),
 ];
 
 /// The chapters in the order in which a client meets them; poem-openapi sorts them by name.

@@ -132,7 +132,7 @@ fn every_example_is_what_its_wire_type_reads_and_writes() {
     assert_examples!(checked: RegisterBody EmailBody TokenBody ResetPasswordBody ChangePasswordBody SetupBody PatchMeBody
         TierBody LoginBody SecondFactorBody RefreshBody LogoutBody CreateLinkBody PublishEventBody PublishEventsBody
         TokenPairBody ClaimsBody UserBody UserPageBody SessionPageBody UsageBody KeysBody FileBody FilePageBody
-        LinkBody PublishedEventBody PublishedEventsBody EventPageBody EventTypeBody EventTypePageBody EventSchemaBody
+        LinkBody PublishedEventBody PublishedEventsBody StreamTicketBody EventPageBody EventTypeBody EventTypePageBody EventSchemaBody
         RegisterSchemaBody CompatibilityBody MailPageBody MailDetailBody DeadLetterPageBody DeadLetterReasonsBody
         DeadLetterDetailBody RedriveBody DiscardBody ChangedLettersBody ReplayBody ReplayedBody AuditPageBody
         CreateWebhookBody PatchWebhookBody WebhookBody WebhookSecretBody WebhookPageBody DeliveryBody DeliveryDetailBody

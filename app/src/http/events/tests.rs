@@ -1,24 +1,23 @@
 //! The operations over mocked ports: what is answered, and what refusals point to.
 
 use domain::event::Shard;
-use domain::id::{SessionId, UserId};
+use domain::id::UserId;
 use domain::tier::{Tier, TierLimits, TierName, Tiers};
-use domain::time::Timestamp;
-use domain::token::Claims;
-use domain::user::Role;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, Request, Response};
 use poem_openapi::OpenApiService;
 use ports::{
     Begun, Clock, Cursor, EffectsError, MockEventLog, MockEventStore, MockEventSubscriber, MockIdempotencyStore,
-    MockRateLimiter, MockRevocationFeed, MockSealer, MockSignInLedger, MockTokenVerifier,
+    MockRateLimiter, MockRevocationFeed, MockSealer, MockSignInLedger, MockTokenIssuer, MockTokenVerifier,
 };
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::PublicUrl;
 use crate::service::events::EventsParts;
+use crate::service::stream_tickets::TicketParts;
 use crate::service::throttle::{Throttle, ThrottleParts};
-use crate::worker::testing::{Kit, kit, logged, no_schemas, user_in};
+use crate::worker::testing::{Kit, claims, kit, logged, no_schemas, user_in};
 
 fn tiers() -> Arc<Tiers> {
     let limits = TierLimits {
@@ -35,26 +34,6 @@ fn tiers() -> Arc<Tiers> {
         }])
         .unwrap(),
     )
-}
-
-fn claims(now: Timestamp) -> Claims {
-    Claims {
-        subject: user_in(1),
-        tier: TierName::free(),
-        role: Role::User,
-        session: SessionId::new(Uuid::from_u128(9)),
-        epoch: 0,
-        scope: Vec::new(),
-        methods: vec!["pwd".to_owned()],
-        authenticated_at: now,
-        actor: None,
-        audience: "a".to_owned(),
-        issuer: "i".to_owned(),
-        issued_at: now,
-        not_before: now,
-        expires_at: now.plus(Duration::from_secs(900)),
-        token_id: Uuid::from_u128(8),
-    }
 }
 
 async fn gate(kit: &Kit) -> Arc<Gate> {
@@ -127,6 +106,7 @@ impl Setup {
         let api = EventsApi {
             events: Arc::new(events),
             idempotency: Arc::new(Idempotency::new(Arc::new(self.idempotency), clock).0),
+            tickets: Arc::new(tickets(&kit, Arc::clone(&gate))),
             gate: Arc::clone(&gate),
             shutdown: self.shutdown,
         };
@@ -135,6 +115,18 @@ impl Setup {
             .data(throttle(&kit))
             .map_to_response()
     }
+}
+
+/// Tickets that nobody can make or use.
+fn tickets(kit: &Kit, gate: Arc<Gate>) -> StreamTickets {
+    StreamTickets::new(TicketParts {
+        toolkit: kit.toolkit.clone(),
+        issuer: Arc::new(MockTokenIssuer::new()),
+        gate,
+        sealer: Arc::new(MockSealer::new()),
+        used: Arc::new(MockIdempotencyStore::new()),
+        public_url: PublicUrl::parse("https://plinth.example.org").unwrap(),
+    })
 }
 
 fn request(method: Method, uri: &str) -> poem::RequestBuilder {

@@ -93,8 +93,8 @@ catalogue! {
         "Use a new key for a new request; repeat a request unchanged.";
     upload_mismatch 422 "upload_mismatch" "What was uploaded is not what was announced"
         "Reserve again with the right size and hash, and upload again.";
-    link_token_invalid 422 "token_invalid" "The token from the mail is not valid"
-        "Ask for a new mail: the token is wrong, used or too old.";
+    link_token_invalid 422 "token_invalid" "The one-time token is not valid"
+        "Ask for a new mail, or a new address: the token is wrong, used or too old.";
     rate_limited 429 "rate_limited" "Too many requests"
         "Wait as long as `Retry-After` says; `RateLimit` tells beforehand how many requests are left.";
     internal_error 500 "internal_error" "The server failed"
