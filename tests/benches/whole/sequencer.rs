@@ -104,9 +104,8 @@ async fn sequence(plan: &Plan, report: &mut Report, backing: Backing, engine: &s
             (processor_time(pid) - before).as_secs_f64() / began.elapsed().as_secs_f64()
         };
         let waiting = pending(&beside).await;
-        assert_eq!(
-            waiting,
-            (PEOPLE * BATCHES * BATCH) as i64,
+        assert!(
+            waiting >= (PEOPLE * BATCHES * BATCH) as i64,
             "nothing was sequenced meanwhile"
         );
         run(&beside, "UPDATE log_shards SET lease_owner = NULL, lease_until = 0").await;
