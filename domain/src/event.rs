@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-
 use uuid::Uuid;
 
 use crate::id::{EventId, RequestId, UserId};
@@ -490,45 +491,62 @@ pub struct LoggedEvent {
     pub event: Event,
 }
 
+/// [`LoggedEvent`] as `CloudEvents` 1.0 names its parts; the extensions are lower-case alphanumerics as its section 3.1 asks.
+#[derive(Serialize)]
+struct Envelope<'a, Data> {
+    specversion: &'static str,
+    id: Uuid,
+    source: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: String,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataschema: Option<String>,
+    userid: Uuid,
+    actorid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonatorid: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requestid: Option<Uuid>,
+    sequence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data>,
+}
+
 impl LoggedEvent {
-    /// The event as `CloudEvents` 1.0 writes it in structured JSON mode; the extensions are lower-case alphanumerics as its section 3.1 asks.
+    /// The event as `CloudEvents` 1.0 writes it in structured JSON mode. A payload that is not JSON is left out.
     pub fn to_cloud_event(&self, source: &str) -> serde_json::Value {
+        serde_json::to_value(self.envelope::<serde_json::Value>(source)).unwrap_or_default()
+    }
+
+    /// The same as text, the payload as it is stored: without a tree of values.
+    pub fn to_cloud_event_text(&self, source: &str) -> String {
+        serde_json::to_string(&self.envelope::<&RawValue>(source)).unwrap_or_default()
+    }
+
+    fn envelope<'a, Data: Deserialize<'a>>(&'a self, source: &'a str) -> Envelope<'a, Data> {
         let event = &self.event;
-        let data = event
-            .data
-            .as_deref()
-            .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-        let mut envelope = serde_json::json!({
-            "specversion": "1.0",
-            "id": event.id.to_string(),
-            "source": source,
-            "type": event.event_type.as_str(),
-            "time": event.time.to_rfc3339(),
-            "datacontenttype": "application/json",
-            "userid": event.user_id.to_string(),
-            "actorid": event.actor.as_text(),
-            "sequence": format!("{:020}", self.position),
-        });
-        if let Some(map) = envelope.as_object_mut() {
-            let optional = [
-                // An empty one is not allowed on the wire (section 2.2).
-                ("subject", event.subject.clone().filter(|subject| !subject.is_empty())),
-                (
-                    "dataschema",
-                    event
-                        .schema_version
-                        .map(|version| schema_name(source, &event.event_type, version)),
-                ),
-                ("impersonatorid", event.impersonator.map(|id| id.to_string())),
-                ("requestid", event.request_id.map(|id| id.to_string())),
-            ];
-            map.extend(
-                optional
-                    .into_iter()
-                    .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
-            );
-            map.extend(data.map(|data| ("data".to_owned(), data)));
+        Envelope {
+            specversion: "1.0",
+            id: event.id.uuid(),
+            source,
+            event_type: event.event_type.as_str(),
+            // An empty one is not allowed on the wire (section 2.2).
+            subject: event.subject.as_deref().filter(|subject| !subject.is_empty()),
+            time: event.time.to_rfc3339(),
+            datacontenttype: "application/json",
+            dataschema: event
+                .schema_version
+                .map(|version| schema_name(source, &event.event_type, version)),
+            userid: event.user_id.uuid(),
+            actorid: event.actor.as_text(),
+            impersonatorid: event.impersonator.map(UserId::uuid),
+            requestid: event.request_id.map(RequestId::uuid),
+            sequence: format!("{:020}", self.position),
+            data: event.data.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         }
-        envelope
     }
 }

@@ -66,6 +66,20 @@ proptest! {
     }
 
     #[test]
+    fn the_text_says_what_the_value_says(
+        data in prop_oneof!["[ -~]{0,40}", any::<String>(), (any::<f64>(), any::<String>()).prop_map(|(number, text)| {
+            serde_json::json!({ "number": number, "list": [text, null, true], "more": { "": -1 } }).to_string()
+        })],
+        subject in proptest::option::of(any::<String>()),
+        schema_version in proptest::option::of(any::<u32>()),
+    ) {
+        let logged = logged(Event { data: Some(data), subject, schema_version, ..sample() }, 7);
+        let text = logged.to_cloud_event_text("urn:plinth:x");
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        prop_assert_eq!(read, logged.to_cloud_event("urn:plinth:x"));
+    }
+
+    #[test]
     fn an_actor_is_read_as_it_was_written(id in any::<u128>()) {
         for actor in [Actor::User(UserId::new(Uuid::from_u128(id))), Actor::Anonymous, Actor::System] {
             prop_assert_eq!(Actor::parse(&actor.as_text()), Some(actor));

@@ -21,7 +21,7 @@ impl Record {
     pub(crate) fn of(event: &LoggedEvent, source: &str) -> Self {
         Self {
             key: event.event.user_id.to_string(),
-            value: event.to_cloud_event(source).to_string(),
+            value: event.to_cloud_event_text(source),
             event_type: event.event.event_type.as_str().to_owned(),
         }
     }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::event::{LoggedEvent, Shard, chain_hash};
+use domain::event::{Link, Shard};
 use domain::time::Timestamp;
 use ports::{BackendError, LogSequencer, Sequenced};
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait, Value};
+use uuid::Uuid;
 
 use crate::connect::{Database, Dialect, WriteTransaction};
 use crate::event_insert::{array, in_widths};
 use crate::leases::{Asking, Leases};
-use crate::log::{EVENT_COLUMNS, event_from, shard_from};
+use crate::log::shard_from;
 use crate::row::{Row, bigint, blanks, execute, fetch_all, fetch_one};
 
 const OPERATION: &str = "log.sequence";
@@ -32,10 +33,14 @@ impl SqlLogSequencer {
     }
 }
 
-/// A waiting event, with the head of its shard as the same statement saw it.
+/// A waiting event and the place that it gets.
 struct Waiting {
     sequence: i64,
-    logged: LoggedEvent,
+    shard: Shard,
+    position: u64,
+    hash: [u8; 32],
+    event_id: Uuid,
+    user_id: Uuid,
 }
 
 /// How a shard's head moves.
@@ -52,16 +57,16 @@ struct Plan {
     more: bool,
 }
 
-/// Reads what waits in the shards that the owner holds, one more than the limit, and works out positions and hashes.
+/// Reads what waits in the shards that the owner holds, one more than the limit, and works out positions and hashes. Payloads
+/// stay where they are: the chain holds their digests.
 async fn plan(conn: &impl ConnectionTrait, owner: &str, now: Timestamp, limit: u32) -> Result<Plan, BackendError> {
-    let sql = format!(
-        "SELECT p.sequence, s.shard, s.position, s.hash, {EVENT_COLUMNS} FROM \
+    let sql = "SELECT s.shard, s.position, s.hash, p.sequence, e.id, e.user_id, e.type, e.time, e.digest, e.actor, \
+         e.impersonator, e.request_id, e.schema_version FROM \
          (SELECT sequence, event_id, shard FROM event_pending WHERE shard IN \
           (SELECT shard FROM log_shards WHERE lease_owner = $1 AND lease_until > $2) ORDER BY sequence LIMIT $3) p \
-         JOIN log_shards s ON s.shard = p.shard JOIN events e ON e.id = p.event_id ORDER BY p.sequence"
-    );
+         JOIN log_shards s ON s.shard = p.shard JOIN events e ON e.id = p.event_id ORDER BY p.sequence";
     let values = vec![owner.into(), now.micros().into(), (i64::from(limit) + 1).into()];
-    let mut rows = fetch_all(conn, OPERATION, &sql, values).await?;
+    let mut rows = fetch_all(conn, OPERATION, sql, values).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let mut heads: BTreeMap<Shard, Head> = BTreeMap::new();
@@ -72,18 +77,29 @@ async fn plan(conn: &impl ConnectionTrait, owner: &str, now: Timestamp, limit: u
             std::collections::btree_map::Entry::Occupied(head) => head.into_mut(),
             std::collections::btree_map::Entry::Vacant(free) => free.insert(stored_head(row)?),
         };
-        let event = event_from(row)?;
+        let (event_id, user_id): (Uuid, Uuid) = (row.at(4)?, row.at(5)?);
+        let (event_type, digest, actor): (String, Vec<u8>, String) = (row.at(6)?, row.at(8)?, row.at(9)?);
+        let version = row.at::<Option<i32>>(12)?.map(u32::try_from);
         head.to += 1;
-        head.hash = chain_hash(&head.hash, shard, head.to, &event);
-        let logged = LoggedEvent {
+        head.hash = Link {
+            event_id,
+            time: row.at(7)?,
+            user_id,
+            event_type: &event_type,
+            actor: &actor,
+            impersonator: row.at(10)?,
+            request_id: row.at(11)?,
+            digest: &digest,
+            schema_version: version.transpose().map_err(|_| row.corrupt("schema_version"))?,
+        }
+        .hash(&head.hash, shard, head.to);
+        waiting.push(Waiting {
+            sequence: row.at(3)?,
             shard,
             position: head.to,
             hash: head.hash,
-            event,
-        };
-        waiting.push(Waiting {
-            sequence: row.get("sequence")?,
-            logged,
+            event_id,
+            user_id,
         });
     }
     Ok(Plan { waiting, heads, more })
@@ -123,7 +139,7 @@ async fn write_postgres(db: &Database, owner: &str, plan: &Plan) -> Result<u64, 
     let of = |kind, value: &dyn Fn(&Waiting) -> Value| array(kind, plan.waiting.iter().map(value));
     let mut positions = Vec::with_capacity(plan.waiting.len());
     for waiting in &plan.waiting {
-        positions.push(bigint(OPERATION, waiting.logged.position)?.into());
+        positions.push(bigint(OPERATION, waiting.position)?.into());
     }
     let values = vec![
         array(ArrayType::SmallInt, shards.into_iter()),
@@ -131,12 +147,12 @@ async fn write_postgres(db: &Database, owner: &str, plan: &Plan) -> Result<u64, 
         array(ArrayType::BigInt, goals.into_iter()),
         array(ArrayType::Bytes, hashes.into_iter()),
         owner.into(),
-        of(ArrayType::SmallInt, &|waiting| number(waiting.logged.shard)),
+        of(ArrayType::SmallInt, &|waiting| number(waiting.shard)),
         array(ArrayType::BigInt, positions.into_iter()),
         of(ArrayType::BigInt, &|waiting| waiting.sequence.into()),
-        of(ArrayType::Uuid, &|waiting| waiting.logged.event.id.uuid().into()),
-        of(ArrayType::Uuid, &|waiting| waiting.logged.event.user_id.uuid().into()),
-        of(ArrayType::Bytes, &|waiting| waiting.logged.hash.to_vec().into()),
+        of(ArrayType::Uuid, &|waiting| waiting.event_id.into()),
+        of(ArrayType::Uuid, &|waiting| waiting.user_id.into()),
+        of(ArrayType::Bytes, &|waiting| waiting.hash.to_vec().into()),
     ];
     db.execute(OPERATION, POSTGRES_WRITE, values).await
 }
@@ -160,13 +176,13 @@ async fn write_sqlite(tx: &WriteTransaction, plan: &Plan) -> Result<u64, Backend
             blanks(1, some.len())
         );
         let mut values: Vec<Value> = Vec::with_capacity(some.len() * 6);
-        for Waiting { logged, .. } in some {
+        for waiting in some {
             values.extend([
-                number(logged.shard),
-                bigint(OPERATION, logged.position)?.into(),
-                logged.event.id.uuid().into(),
-                logged.event.user_id.uuid().into(),
-                logged.hash.to_vec().into(),
+                number(waiting.shard),
+                bigint(OPERATION, waiting.position)?.into(),
+                waiting.event_id.into(),
+                waiting.user_id.into(),
+                waiting.hash.to_vec().into(),
             ]);
         }
         values.extend(some.iter().map(|waiting| Value::from(waiting.sequence)));

@@ -11,12 +11,12 @@ use crate::Plan;
 use crate::load::{self, Target};
 use crate::report::{Report, Wanted};
 
-const LIMIT: &str = "pgbench, one equal insert per statement, 32 connections";
-const CONNECTIONS: u32 = 32;
-const BODY: &str = r#"{"type":"app.bench.measured","data":{"order":"8412","amount":1995,"currency":"EUR","note":"a payload as they are"}}"#;
+pub(crate) const LIMIT: &str = "pgbench, one equal insert per statement, 32 connections";
+pub(crate) const CONNECTIONS: u32 = 32;
+pub(crate) const BODY: &str = r#"{"type":"app.bench.measured","data":{"order":"8412","amount":1995,"currency":"EUR","note":"a payload as they are"}}"#;
 
 /// What `POST /v1/events` writes before it answers: the event, and its place in the sequencer's work.
-const INSERT: &str = "WITH e AS (INSERT INTO events (id, shard, user_id, type, subject, time, data, salt, digest, actor, \
+pub(crate) const INSERT: &str = "WITH e AS (INSERT INTO events (id, shard, user_id, type, subject, time, data, salt, digest, actor, \
     impersonator, request_id, client_id) VALUES (gen_random_uuid(), 3, '00000000-0000-7000-8000-000000000001', \
     'app.bench.measured', NULL, 1800000000000000, '{\"order\":\"8412\",\"amount\":1995,\"currency\":\"EUR\",\"note\":\"a payload as they are\"}', \
     decode('000102030405060708090a0b0c0d0e0f', 'hex'), \
@@ -87,7 +87,7 @@ async fn publishing(site: &Site) -> Target {
 }
 
 /// How long until nothing waits for its place in the log.
-fn caught_up(site: &Site) -> Duration {
+pub(crate) fn caught_up(site: &Site) -> Duration {
     let Backing::Postgres(database) = &site.backing else {
         return Duration::ZERO;
     };

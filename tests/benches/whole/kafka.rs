@@ -24,7 +24,7 @@ use crate::report::{Report, Wanted};
 /// Events in a second, for the latency.
 const PACE: u32 = 200;
 /// Events of the backlog, and the bytes of each one's payload.
-const BACKLOG: usize = 200_000;
+pub(crate) const BACKLOG: usize = 200_000;
 const PAYLOAD: usize = 500;
 const BATCH: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,13 +48,14 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report) {
     }
 }
 
-const LIMIT: &str = "a bare producer of librdkafka, idempotent, zstd, the same records";
+pub(crate) const LIMIT: &str = "a bare producer of librdkafka, idempotent, zstd, the same records";
 
-fn topic() -> String {
+pub(crate) fn topic() -> String {
     format!("plinth.{}", uuid::Uuid::now_v7())
 }
 
-fn to(setup: Setup, brokers: &str, topic: &str) -> Setup {
+/// The setup of a server that hands its events over to a topic.
+pub(crate) fn to(setup: Setup, brokers: &str, topic: &str) -> Setup {
     setup
         .env("PLINTH_KAFKA_BROKERS", brokers)
         .env("PLINTH_KAFKA_TOPIC", topic)
@@ -173,12 +174,24 @@ fn payload(number: usize) -> String {
 
 /// Fills the log while no broker is configured, then lets the events go.
 async fn drain(report: &mut Report, brokers: &str, backing: Backing, engine: &str) {
-    let mut filling = Site::start(backing).await;
-    let people = [
-        filling.person("a").await,
-        filling.person("b").await,
-        filling.person("c").await,
-    ];
+    let mut site = Site::start(backing).await;
+    let filled = fill(&site).await;
+    report.add(
+        &format!("POST /v1/events/batch, 500 in each, {engine}"),
+        "events/s",
+        filled,
+        at_least(engine),
+    );
+    let _ = site.server.terminate().await;
+    let rate = drained(&site, brokers).await;
+    let part = Wanted::PartOf(0.5, LIMIT.to_owned());
+    report.add(&format!("a backlog to Kafka, {engine}"), "events/s", rate, part);
+}
+
+/// Publishes the backlog in batches, and waits until every event has its position and every handler is done with it. Gives
+/// the rate of the publishing alone.
+pub(crate) async fn fill(site: &Site) -> f64 {
+    let people = [site.person("a").await, site.person("b").await, site.person("c").await];
     let began = Instant::now();
     let mut under_way = tokio::task::JoinSet::new();
     for (index, person) in people.iter().cycle().take(6).enumerate() {
@@ -193,21 +206,26 @@ async fn drain(report: &mut Report, brokers: &str, backing: Backing, engine: &st
     }
     under_way.join_all().await;
     let filled = BACKLOG as f64 / began.elapsed().as_secs_f64();
-    report.add(
-        &format!("POST /v1/events/batch, 500 in each, {engine}"),
-        "events/s",
-        filled,
-        at_least(engine),
-    );
-    while filling.server.ops_client().get("/ops/stats").await.json()["log"]["unsequenced"] != 0 {
+    let began = Instant::now();
+    loop {
+        let stats = site.server.ops_client().get("/ops/stats").await.json();
+        let lags = stats["log"]["lags"].as_array().cloned().unwrap_or_default();
+        if stats["log"]["unsequenced"] == 0 && lags.iter().all(|lag| lag["events"] == 0) {
+            return filled;
+        }
+        assert!(began.elapsed() < PATIENCE, "the handlers stand still");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let _ = filling.server.terminate().await;
+}
+
+/// Starts a server that knows a broker on a site whose own has ended, and measures how fast it hands the backlog over.
+pub(crate) async fn drained(site: &Site, brokers: &str) -> f64 {
     let topic = topic();
-    let node = to(filling.backing.applied_to(Setup::serve()), brokers, &topic);
-    let server = node.data_dir(filling.server.data_dir()).start().await;
+    let node = to(site.backing.applied_to(Setup::serve()), brokers, &topic);
+    let mut server = node.data_dir(site.server.data_dir()).start().await;
+    let operations = server.ops_client();
     let waiting = async || {
-        let stats = server.ops_client().get("/ops/stats").await.json();
+        let stats = operations.get("/ops/stats").await.json();
         let lags = stats["log"]["lags"].as_array().cloned().unwrap_or_default();
         let kafka = lags.iter().find(|lag| lag["group"] == "kafka").cloned();
         kafka.and_then(|lag| lag["events"].as_u64()).unwrap_or(u64::MAX)
@@ -215,17 +233,17 @@ async fn drain(report: &mut Report, brokers: &str, backing: Backing, engine: &st
     // From a moment in which it is under way: neither the start of the process nor the making of the topic is meant.
     let mut first = waiting().await;
     while first > (BACKLOG as u64 - 5_000) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         first = waiting().await;
     }
     let began = Instant::now();
     while waiting().await > 0 {
         assert!(began.elapsed() < PATIENCE, "the backlog does not drain");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let rate = first as f64 / began.elapsed().as_secs_f64();
-    let part = Wanted::PartOf(0.5, LIMIT.to_owned());
-    report.add(&format!("a backlog to Kafka, {engine}"), "events/s", rate, part);
+    let _ = server.terminate().await;
+    rate
 }
 
 fn at_least(engine: &str) -> Wanted {
@@ -237,14 +255,19 @@ fn at_least(engine: &str) -> Wanted {
 }
 
 /// What the client library reaches by itself with such records.
-fn bare(brokers: &str) -> f64 {
+pub(crate) fn bare(brokers: &str) -> f64 {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
+        .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
+        .set("max.in.flight.requests.per.connection", "5")
+        .set("partitioner", "murmur2_random")
+        .set("message.timeout.ms", "0")
         .set("compression.type", "zstd")
         .set("linger.ms", "2")
         .set("queue.buffering.max.messages", "20000")
+        .set("queue.buffering.max.kbytes", "32768")
         .create()
         .expect("a producer");
     let topic = topic();

@@ -10,16 +10,19 @@
 )]
 
 mod accounts;
+mod aged;
 mod audit;
 mod edge;
 mod events;
 mod files;
 mod kafka;
 mod load;
+mod loaded;
 mod logins;
 mod peers;
 mod process;
 mod report;
+mod sequencer;
 mod starts;
 
 use std::time::Duration;
@@ -27,8 +30,18 @@ use std::time::Duration;
 use report::Report;
 
 /// What is measured, in the order in which it is.
-const SECTIONS: [&str; 8] = [
-    "edge", "accounts", "events", "kafka", "audit", "logins", "files", "starts",
+const SECTIONS: [&str; 11] = [
+    "edge",
+    "accounts",
+    "events",
+    "loaded",
+    "kafka",
+    "aged",
+    "sequencer",
+    "audit",
+    "logins",
+    "files",
+    "starts",
 ];
 
 /// How a run is made.
@@ -88,7 +101,10 @@ async fn measure(plan: &Plan) {
             "edge" => edge::measure(plan, &mut report).await,
             "accounts" => accounts::measure(plan, &mut report).await,
             "events" => events::measure(plan, &mut report).await,
+            "loaded" => loaded::measure(plan, &mut report).await,
             "kafka" => kafka::measure(plan, &mut report).await,
+            "aged" => aged::measure(plan, &mut report).await,
+            "sequencer" => sequencer::measure(plan, &mut report).await,
             "audit" => audit::measure(plan, &mut report).await,
             "logins" => logins::measure(plan, &mut report).await,
             "files" => files::measure(plan, &mut report).await,

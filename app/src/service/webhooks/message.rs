@@ -50,7 +50,7 @@ impl Webhooks {
         let webhook = &claimed.webhook;
         let body = match (&claimed.body, &claimed.event) {
             (Some(body), _) => body.clone(),
-            (None, Some(event)) => event.to_cloud_event(&self.p.source).to_string(),
+            (None, Some(event)) => event.to_cloud_event_text(&self.p.source),
             (None, None) => return Err(DeliveryFault::EventGone),
         };
         let id = claimed.delivery.event_id.to_string();
