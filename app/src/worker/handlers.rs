@@ -8,6 +8,7 @@ mod handler;
 mod held;
 mod outcome;
 mod topic;
+mod unwritten;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -21,15 +22,16 @@ use domain::retry::RetrySchedule;
 use domain::time::Timestamp;
 use futures_util::stream::{self, StreamExt};
 use ports::{
-    BackendError, Cursor, CursorMove, CursorStore, DueEvent, EventLog, HeldEvents, HeldFate, HeldOutcome, HeldVerdict,
-    NewHeldEvent, ShardStep, Wakeup,
+    BackendError, Cursor, CursorMove, CursorStore, DueEvent, EventLog, HeldEvents, HeldFate, HeldVerdict, NewHeldEvent,
+    ShardStep, Wakeup,
 };
 
 pub use self::handler::{EventHandler, HandleEventError};
 use self::held::Held;
-use self::outcome::{Judgement, Next, Outcome, by_shard, judge, tell};
+use self::outcome::{Judgement, Next, Outcome, by_shard, judge, tell, tried};
 pub use self::topic::TopicWorker;
 use self::topic::{is_unreadable, unreadable};
+use self::unwritten::{Unwritten, WRITING};
 use super::{IDLE, LEASE_TTL, Lease, Pace, WorkCounters, Worker, drive};
 use crate::lifecycle::Shutdown;
 use crate::service::Toolkit;
@@ -78,12 +80,14 @@ pub struct HandlerWorker {
     settled: bool,
     held: BTreeMap<Shard, Held>,
     ahead: Option<Ahead>,
+    unwritten: Unwritten,
 }
 
 /// Events that were read before their turn, and after what.
 #[derive(Debug)]
 struct Ahead {
     after: Vec<Cursor>,
+    batch: u32,
     events: Vec<LoggedEvent>,
 }
 
@@ -114,6 +118,7 @@ impl HandlerWorker {
             settled: false,
             held: BTreeMap::new(),
             ahead: None,
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -130,21 +135,26 @@ impl HandlerWorker {
         let now = self.toolkit.now();
         if self.lease.is_due(now, self.settled) {
             self.claim(now).await?;
+        } else if self.unwritten.is_due(now) {
+            self.write_moves(now).await?;
         }
         let again = self.try_held(now).await?;
         let cursors = self.ready(now);
         if cursors.is_empty() {
             return Ok(again);
         }
-        let events = match self.ahead.take().filter(|ahead| ahead.after == cursors) {
-            Some(ahead) => ahead.events,
-            None => self.log.read(&cursors, self.handler.batch()).await?,
+        let (batch, events) = match self.ahead.take().filter(|ahead| ahead.after == cursors) {
+            Some(ahead) => (ahead.batch, ahead.events),
+            None => {
+                let batch = self.handler.batch();
+                (batch, self.log.read(&cursors, batch).await?)
+            }
         };
         if events.is_empty() {
             return Ok(again);
         }
         let read = events.len() as u64;
-        let (at_once, ahead) = tokio::join!(self.handle_at_once(&events), self.read_ahead(&cursors, &events));
+        let (at_once, ahead) = tokio::join!(self.handle_at_once(&events), self.read_ahead(&cursors, &events, batch));
         let outcomes = match at_once? {
             Some(outcomes) => outcomes,
             None => self.handle_one_by_one(events, self.lease.step_until(now)).await,
@@ -153,7 +163,7 @@ impl HandlerWorker {
         let handled: u64 = outcomes.iter().map(|outcome| outcome.handled).sum();
         self.settle(outcomes).await?;
         // A batch that was cut short, by its size or by the lease, is gone on with at once.
-        Ok(if read == u64::from(self.handler.batch()) || handled < read {
+        Ok(if read == u64::from(batch) || handled < read {
             Pace::More
         } else {
             again
@@ -168,6 +178,8 @@ impl HandlerWorker {
 
     /// Asks for shards, and for what they hold: dead letters that were redriven, a replay, what another node left.
     async fn claim(&mut self, now: Timestamp) -> Result<(), BackendError> {
+        // What is given back here goes on elsewhere from where the store has it.
+        self.write_moves(now).await?;
         let group = self.handler.group();
         let claimed = self.cursors.claim(group, &self.owner, now, LEASE_TTL).await?;
         let shards: Vec<Shard> = claimed.iter().map(|cursor| cursor.shard).collect();
@@ -310,9 +322,9 @@ impl HandlerWorker {
 
     /// Reads what comes after a full batch while it is handled, for a handler that takes much at once: mostly it waits for
     /// others, and the log need not wait with it. What could not be read is read in its turn.
-    async fn read_ahead(&self, cursors: &[Cursor], events: &[LoggedEvent]) -> Option<Ahead> {
+    async fn read_ahead(&self, cursors: &[Cursor], events: &[LoggedEvent], full: u32) -> Option<Ahead> {
         let batch = self.handler.batch();
-        if batch <= BATCH || events.len() < batch as usize {
+        if batch <= BATCH || events.len() < full as usize {
             return None;
         }
         let mut after = cursors.to_vec();
@@ -321,7 +333,7 @@ impl HandlerWorker {
             cursor.position = last.map_or(cursor.position, |event| event.position);
         }
         let events = self.log.read(&after, batch).await.ok()?;
-        Some(Ahead { after, events })
+        Some(Ahead { after, batch, events })
     }
 
     /// Renews the leases for as long as a batch takes. Without it a broker that is away for longer than a lease would let every
@@ -446,16 +458,23 @@ impl HandlerWorker {
         if steps.is_empty() {
             return Ok(());
         }
-        let moved = if plain {
-            self.advance(&steps, now).await?
-        } else {
-            self.write(&steps, now).await?
-        };
+        if plain {
+            for (from, to, outcome) in steps {
+                self.unwritten.add(outcome.shard, from, outcome.handled);
+                if let Some(held) = self.held.get_mut(&outcome.shard) {
+                    held.position = to;
+                }
+            }
+            if self.unwritten.is_due(now) {
+                self.write_moves(now).await?;
+            }
+            return Ok(());
+        }
+        let moved = self.write(&steps, now).await?;
         for (_, to, outcome) in steps {
+            self.unwritten.from.remove(&outcome.shard);
             if !moved.contains(&outcome.shard) {
-                // Another holds it now: to be asked for again before anything else is done with it.
-                self.held.remove(&outcome.shard);
-                self.lease.renewed_at = None;
+                self.lose(outcome.shard);
             } else if let Some(held) = self.held.get_mut(&outcome.shard) {
                 held.position = to;
                 for event in outcome.held {
@@ -473,18 +492,33 @@ impl HandlerWorker {
         Ok(())
     }
 
-    /// Moves cursors alone, the usual case.
-    async fn advance(&self, steps: &[(u64, u64, Outcome)], now: Timestamp) -> Result<Vec<Shard>, BackendError> {
-        let moves: Vec<CursorMove> = steps
-            .iter()
-            .map(|(from, to, outcome)| CursorMove {
-                shard: outcome.shard,
+    /// Another holds the shard now: to be asked for again before anything else is done with it.
+    fn lose(&mut self, shard: Shard) {
+        self.held.remove(&shard);
+        self.lease.renewed_at = None;
+    }
+
+    /// Writes the moves of cursors alone, the usual case.
+    async fn write_moves(&mut self, now: Timestamp) -> Result<(), BackendError> {
+        let of_shard = |(shard, from): (&Shard, &u64)| {
+            let to = self.held.get(shard)?.position;
+            Some(CursorMove {
+                shard: *shard,
                 from: *from,
-                to: *to,
+                to,
             })
-            .collect();
+        };
+        let moves: Vec<CursorMove> = self.unwritten.from.iter().filter_map(of_shard).collect();
+        if moves.is_empty() {
+            return Ok(());
+        }
         let group = self.handler.group();
-        self.cursors.advance(group, &self.owner, &moves, now).await
+        let moved = self.cursors.advance(group, &self.owner, &moves, now).await?;
+        for step in moves.iter().filter(|step| !moved.contains(&step.shard)) {
+            self.lose(step.shard);
+        }
+        self.unwritten = Unwritten::written(now);
+        Ok(())
     }
 
     /// Moves cursors together with what is held.
@@ -493,7 +527,7 @@ impl HandlerWorker {
             .iter()
             .map(|(from, to, outcome)| ShardStep {
                 shard: outcome.shard,
-                from: *from,
+                from: self.unwritten.from.get(&outcome.shard).copied().unwrap_or(*from),
                 to: *to,
                 held: outcome.held.clone(),
                 outcomes: outcome.tried.iter().map(|(_, outcome)| outcome.clone()).collect(),
@@ -525,15 +559,6 @@ impl HandlerWorker {
     }
 }
 
-/// A held event and what became of it.
-fn tried(event: &LoggedEvent, verdict: HeldVerdict) -> (UserId, HeldOutcome) {
-    let outcome = HeldOutcome {
-        event_id: event.event.id,
-        verdict,
-    };
-    (event.event.user_id, outcome)
-}
-
 #[async_trait]
 impl Worker for HandlerWorker {
     fn name(&self) -> &str {
@@ -549,11 +574,14 @@ impl Worker for HandlerWorker {
     }
 
     async fn rest(&mut self) {
-        self.toolkit.wakeups.wait(&self.name, Wakeup::Sequenced, IDLE).await;
+        let at_most = if self.unwritten.from.is_empty() { IDLE } else { WRITING };
+        self.toolkit.wakeups.wait(&self.name, Wakeup::Sequenced, at_most).await;
     }
 
     async fn finish(&mut self) -> Result<(), BackendError> {
-        self.cursors.release(self.handler.group(), &self.owner).await
+        let written = self.write_moves(self.toolkit.now()).await;
+        self.cursors.release(self.handler.group(), &self.owner).await?;
+        written
     }
 }
 

@@ -529,7 +529,11 @@ pub async fn a_hold_that_is_told_again_changes_nothing(subject: &Subject) {
         .await
         .expect("held");
     let again = brought(7, event.clone(), HeldFate::Retry(failed(1, at(10)), at(15)));
-    subject.held.hold(GROUP, std::slice::from_ref(&again), at(10)).await.expect("held");
+    subject
+        .held
+        .hold(GROUP, std::slice::from_ref(&again), at(10))
+        .await
+        .expect("held");
     assert!(subject.letters.find(first.id).await.expect("an answer").is_some());
     assert!(subject.letters.find(again.id).await.expect("an answer").is_none());
     assert_eq!(subject.held.behind(GROUP, &[event.lane]).await.expect("lanes"), []);

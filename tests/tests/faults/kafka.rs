@@ -226,8 +226,8 @@ async fn what_dies_between_kafka_and_the_cursor_loses_nothing() {
     };
     let again = found.len() - found.ids().len();
     assert!(
-        again as u64 <= kills() * 1_000,
-        "{again} came again: more than a batch for each kill"
+        again as u64 <= kills() * 4_200,
+        "{again} came again: more than a batch, and what was not noted before it, for each kill"
     );
 }
 
@@ -249,11 +249,11 @@ async fn events_of_other_services_count_once_whoever_dies() {
             )
     };
     let front = node(Setup::serve().arg("--no-workers")).start().await;
-    let people = people(&front).await;
     let Some(()) = write(&shared.brokers, &orders, 6, &[]) else {
         return;
     };
     let (mut one, mut two) = tokio::join!(node(Setup::worker()).start(), node(Setup::worker()).start());
+    let people = people(&front).await;
     let (each, pause) = (200 + 80 * kills(), 0.005);
     let lines: Vec<Value> = (0..each * people.len() as u64)
         .map(|number| {

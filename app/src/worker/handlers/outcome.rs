@@ -162,6 +162,15 @@ impl From<Next> for HeldVerdict {
     }
 }
 
+/// A held event and what became of it.
+pub(super) fn tried(event: &LoggedEvent, verdict: HeldVerdict) -> (UserId, HeldOutcome) {
+    let outcome = HeldOutcome {
+        event_id: event.event.id,
+        verdict,
+    };
+    (event.event.user_id, outcome)
+}
+
 /// The events of each shard, in order.
 pub(super) fn by_shard<T>(events: Vec<T>, event: impl Fn(&T) -> &LoggedEvent) -> BTreeMap<Shard, Vec<T>> {
     let mut shards: BTreeMap<Shard, Vec<T>> = BTreeMap::new();

@@ -318,7 +318,7 @@ async fn a_shard_that_another_took_is_let_go() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_noted_is_handled_again() {
+async fn what_could_not_be_noted_is_noted_later() {
     let (kit, handler) = (kit(), Arc::new(Handler::default()));
     let mut mock = MockCursorStore::new();
     mock.expect_claim()
@@ -330,13 +330,49 @@ async fn what_could_not_be_noted_is_handled_again() {
     let mut worker = worker(&handler, log(&[1], 1), mock, &kit);
     assert!(worker.step().await.is_err());
     worker.step().await.unwrap();
-    assert_eq!(
-        handler.handled(),
-        [(1, 1), (1, 1)],
-        "the inbox mark is what tells the second time"
-    );
+    assert_eq!(handler.handled(), [(1, 1)], "not a second time");
     worker.step().await.unwrap();
     assert_eq!(handler.handled(), []);
+}
+
+#[tokio::test]
+async fn moves_that_follow_each_other_soon_are_written_in_one_commit() {
+    let (kit, handler) = (kit(), Arc::new(Handler::default()));
+    let (count, written) = (Arc::new(Mutex::new(1)), Arc::new(Mutex::new(Vec::new())));
+    let (mut mock, mut log) = (MockCursorStore::new(), MockEventLog::new());
+    let last = Arc::clone(&count);
+    log.expect_read().returning(move |after, _| {
+        let position = after.iter().find(|cursor| cursor.shard.number() == 1).unwrap().position;
+        let events = (position + 1..=*last.lock().unwrap()).map(|at| logged(user_in(1), at, "app.a", "1"));
+        Ok(events.collect())
+    });
+    mock.expect_claim()
+        .times(1)
+        .returning(|_, _, _, _| Ok(Shard::all().map(|shard| Cursor { shard, position: 0 }).collect()));
+    let notes = Arc::clone(&written);
+    mock.expect_advance().returning(move |_, _, moves, _| {
+        notes
+            .lock()
+            .unwrap()
+            .extend(moves.iter().map(|step| (step.from, step.to)));
+        Ok(moves.iter().map(|step| step.shard).collect())
+    });
+    mock.expect_release().times(1).returning(|_, _| Ok(()));
+    let mut worker = worker(&handler, log, mock, &kit);
+    let more = async |events: u64, worker: &mut HandlerWorker| {
+        *count.lock().unwrap() += events;
+        worker.step().await.unwrap();
+        std::mem::take(&mut *written.lock().unwrap())
+    };
+    assert_eq!(more(0, &mut worker).await, [(0, 1)], "one that comes alone at once");
+    assert_eq!(more(1, &mut worker).await, []);
+    assert_eq!(more(2, &mut worker).await, []);
+    kit.clock.advance(WRITING);
+    assert_eq!(more(0, &mut worker).await, [(1, 4)]);
+    assert_eq!(more(200, &mut worker).await, [(4, 204)], "not too many");
+    assert_eq!(more(3, &mut worker).await, []);
+    Worker::finish(&mut worker).await.unwrap();
+    assert_eq!(*written.lock().unwrap(), [(204, 207)], "all of them in the end");
 }
 
 #[tokio::test]
