@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 /// Schemas whose empty members are left out of an answer; all other answers write `null`.
-const LEAVES_OUT: &[&str] = &["EventBody", "Problem"];
+const LEAVES_OUT: &[&str] = &["EventBody", "DeadLetterBody", "DeadLetterDetailBody", "Problem"];
 
 /// The values that a request may hold, where poem-openapi knows only the type: the domain refuses the others. Bounds of
 /// a configuration (the length of a password, the prefix of event types, the names of plans) are not written down.
