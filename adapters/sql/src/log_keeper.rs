@@ -217,6 +217,8 @@ impl LogKeeper for SqlLogKeeper {
         };
         let old = oldest(&tx, TRIM, shard, &room, before, limit).await?;
         let Some(last) = old.last() else {
+            // A transaction that is dropped holds its lock a little longer, and the next step would pass the shard over.
+            tx.commit().await?;
             return Ok(0);
         };
         let (from, to) = (bigint(TRIM, room.from)?, bigint(TRIM, last.position)?);
@@ -246,6 +248,8 @@ impl LogKeeper for SqlLogKeeper {
         };
         let old = oldest(&tx, BLANK, shard, &room, before, limit).await?;
         let Some(last) = old.last() else {
+            // A transaction that is dropped holds its lock a little longer, and the next step would pass the shard over.
+            tx.commit().await?;
             return Ok(0);
         };
         let sql = "UPDATE log_floors SET blanked = $2 WHERE shard = $1";
