@@ -81,6 +81,7 @@ pub struct HandlerWorker {
 #[derive(Debug)]
 struct Ahead {
     after: Vec<Cursor>,
+    batch: u32,
     events: Vec<LoggedEvent>,
 }
 
@@ -133,15 +134,18 @@ impl HandlerWorker {
         if cursors.is_empty() {
             return Ok(again);
         }
-        let events = match self.ahead.take().filter(|ahead| ahead.after == cursors) {
-            Some(ahead) => ahead.events,
-            None => self.log.read(&cursors, self.handler.batch()).await?,
+        let (batch, events) = match self.ahead.take().filter(|ahead| ahead.after == cursors) {
+            Some(ahead) => (ahead.batch, ahead.events),
+            None => {
+                let batch = self.handler.batch();
+                (batch, self.log.read(&cursors, batch).await?)
+            }
         };
         if events.is_empty() {
             return Ok(again);
         }
         let read = events.len() as u64;
-        let (at_once, ahead) = tokio::join!(self.handle_at_once(&events), self.read_ahead(&cursors, &events));
+        let (at_once, ahead) = tokio::join!(self.handle_at_once(&events), self.read_ahead(&cursors, &events, batch));
         let outcomes = match at_once? {
             Some(outcomes) => outcomes,
             None => self.handle_one_by_one(events, self.lease.step_until(now)).await,
@@ -150,7 +154,7 @@ impl HandlerWorker {
         let handled: u64 = outcomes.iter().map(|outcome| outcome.handled).sum();
         self.settle(outcomes).await?;
         // A batch that was cut short, by its size or by the lease, is gone on with at once.
-        Ok(if read == u64::from(self.handler.batch()) || handled < read {
+        Ok(if read == u64::from(batch) || handled < read {
             Pace::More
         } else {
             again
@@ -302,9 +306,9 @@ impl HandlerWorker {
 
     /// Reads what comes after a full batch while it is handled, for a handler that takes much at once: mostly it waits for
     /// others, and the log need not wait with it. What could not be read is read in its turn.
-    async fn read_ahead(&self, cursors: &[Cursor], events: &[LoggedEvent]) -> Option<Ahead> {
+    async fn read_ahead(&self, cursors: &[Cursor], events: &[LoggedEvent], full: u32) -> Option<Ahead> {
         let batch = self.handler.batch();
-        if batch <= BATCH || events.len() < batch as usize {
+        if batch <= BATCH || events.len() < full as usize {
             return None;
         }
         let mut after = cursors.to_vec();
@@ -313,7 +317,7 @@ impl HandlerWorker {
             cursor.position = last.map_or(cursor.position, |event| event.position);
         }
         let events = self.log.read(&after, batch).await.ok()?;
-        Some(Ahead { after, events })
+        Some(Ahead { after, batch, events })
     }
 
     /// Renews the leases for as long as a batch takes. Without it a broker that is away for longer than a lease would let every

@@ -1,6 +1,7 @@
 //! The relay: hands the log's events over to a broker, in order, at least once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use domain::dead_letter::LetterOrigin;
@@ -12,9 +13,18 @@ use super::handlers::{EventHandler, HandleEventError};
 /// The name of its cursors, and the origin of dead letters that the broker refused.
 const GROUP: &str = "kafka";
 
+/// How many events the first batch has.
+const FIRST_BATCH: u32 = 1_000;
+/// The most and the fewest events of a batch. Each waits once for brokers and once for the cursors, whatever its length.
+const MOST: u32 = 4_000;
+const FEWEST: u32 = 100;
+/// What a batch should hold of payloads, in bytes.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// Publishes every event of the log. A batch is handed over together, and the cursors move when all of it is acknowledged. It keeps no marks: what comes twice carries the same id.
 pub struct RelayHandler {
     publisher: Arc<dyn EventPublisher>,
+    batch: AtomicU32,
 }
 
 impl std::fmt::Debug for RelayHandler {
@@ -26,8 +36,22 @@ impl std::fmt::Debug for RelayHandler {
 impl RelayHandler {
     /// A handler that publishes with this.
     pub fn new(publisher: Arc<dyn EventPublisher>) -> Self {
-        Self { publisher }
+        Self {
+            publisher,
+            batch: AtomicU32::new(FIRST_BATCH),
+        }
     }
+}
+
+/// As many events as will have about [`BATCH_BYTES`], going by these.
+fn fitting(events: &[LoggedEvent]) -> u32 {
+    let bytes: usize = events
+        .iter()
+        .filter_map(|event| event.event.data.as_ref())
+        .map(String::len)
+        .sum();
+    let mean = (bytes / events.len().max(1)).max(1);
+    u32::try_from(BATCH_BYTES / mean).unwrap_or(MOST).clamp(FEWEST, MOST)
 }
 
 /// What may pass is no fault of the events: all of them wait. What a broker refuses for good it refuses every time, so that trying again would only keep its user's next events waiting.
@@ -53,7 +77,7 @@ impl EventHandler for RelayHandler {
     }
 
     fn batch(&self) -> u32 {
-        1_000
+        self.batch.load(Ordering::Relaxed)
     }
 
     async fn handle(&self, event: &LoggedEvent) -> Result<(), HandleEventError> {
@@ -63,6 +87,7 @@ impl EventHandler for RelayHandler {
     async fn handle_batch(&self, events: &[LoggedEvent]) -> Result<Option<Vec<bool>>, HandleEventError> {
         let shared: Vec<Arc<LoggedEvent>> = events.iter().cloned().map(Arc::new).collect();
         self.publisher.publish(&shared).await.map_err(judged)?;
+        self.batch.store(fitting(events), Ordering::Relaxed);
         Ok(Some(vec![true; events.len()]))
     }
 }
@@ -85,6 +110,20 @@ mod tests {
         let events: Vec<LoggedEvent> = (1..=3).map(|at| logged(user_in(0), at, "app.a", "1")).collect();
         let handled = RelayHandler::new(Arc::new(publisher)).handle_batch(&events).await;
         assert_eq!(handled.unwrap(), Some(vec![true; 3]));
+    }
+
+    #[tokio::test]
+    async fn batches_are_large_while_events_are_small() {
+        let mut publisher = MockEventPublisher::new();
+        publisher.expect_publish().returning(|_| Ok(()));
+        let relay = RelayHandler::new(Arc::new(publisher));
+        assert_eq!(relay.batch(), FIRST_BATCH);
+        for (length, batch) in [(10, MOST), (4_096, 1_024), (65_536, FEWEST)] {
+            let data = format!("\"{}\"", "x".repeat(length - 2));
+            let events = [1, 2].map(|at| logged(user_in(0), at, "app.a", &data));
+            relay.handle_batch(&events).await.unwrap();
+            assert_eq!(relay.batch(), batch, "{length} bytes");
+        }
     }
 
     #[tokio::test]
