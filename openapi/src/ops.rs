@@ -82,7 +82,7 @@ pub struct StatsBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterStatsBody>,
     /// What this process reads from topics of other services, by handler group.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<SubscriptionStatsBody>,
 }
 

@@ -211,7 +211,16 @@ async fn strangers_add_no_series(backing: Backing) {
     for number in 0..methods.len() {
         ask(number).await;
     }
-    let before = Page::read(&ops).await;
+    // The handler groups have series of their own once they have begun.
+    let before = eventually("every group has begun", async || {
+        let page = Page::read(&ops).await;
+        let groups = page
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with("plinth_log_lag_events"));
+        (groups.count() == 3).then_some(page)
+    })
+    .await;
     for number in methods.len()..400 {
         ask(number).await;
     }
