@@ -148,6 +148,13 @@ impl KafkaOptions {
         Ok(config)
     }
 
+    /// Sets what an operator did not set, under this name or the other that librdkafka has for it.
+    fn set_unless_given(&self, config: &mut ClientConfig, name: &str, alias: &str, value: &str) {
+        if !self.settings.iter().any(|(set, _)| set == name || set == alias) {
+            config.set(name, value);
+        }
+    }
+
     /// The configuration of a producer.
     pub(crate) fn producer(&self) -> Result<ClientConfig, OptionsError> {
         let mut config = self.common()?;
@@ -160,16 +167,11 @@ impl KafkaOptions {
             .set("message.timeout.ms", "0")
             .set("queue.buffering.max.messages", self.queue_events.to_string())
             .set("queue.buffering.max.kbytes", self.queue_kib.to_string())
-            // Events that come together travel together; one that comes alone waits for no other.
-            .set("linger.ms", "2")
             .set("statistics.interval.ms", "2000");
-        if !self
-            .settings
-            .iter()
-            .any(|(name, _)| name == "compression.type" || name == "compression.codec")
-        {
-            config.set("compression.type", "zstd");
-        }
+        // A batch is handed over as one and waited for: what comes of it while the first request is on its way travels
+        // together anyway, and an event that comes alone waits for no other.
+        self.set_unless_given(&mut config, "linger.ms", "queue.buffering.max.ms", "0");
+        self.set_unless_given(&mut config, "compression.type", "compression.codec", "zstd");
         Ok(config)
     }
 
@@ -202,9 +204,7 @@ impl KafkaOptions {
             // A topic that is made later is found within half a minute.
             ("topic.metadata.refresh.interval.ms", "30000"),
         ] {
-            if !self.settings.iter().any(|(set, _)| set == name) {
-                config.set(name, value);
-            }
+            self.set_unless_given(&mut config, name, name, value);
         }
         Ok(config)
     }
