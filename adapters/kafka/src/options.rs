@@ -112,6 +112,8 @@ const OURS: &[&str] = &[
     "message.send.max.retries",
     "transactional.id",
     "statistics.interval.ms",
+    "linger.ms",
+    "queue.buffering.max.ms",
     "group.id",
     "group.protocol",
     "enable.auto.commit",
@@ -167,10 +169,10 @@ impl KafkaOptions {
             .set("message.timeout.ms", "0")
             .set("queue.buffering.max.messages", self.queue_events.to_string())
             .set("queue.buffering.max.kbytes", self.queue_kib.to_string())
+            // Events that come together travel together. Without it a batch is torn into several requests for each partition,
+            // and on the mock cluster an error of one of them lets the next pass it.
+            .set("linger.ms", "2")
             .set("statistics.interval.ms", "2000");
-        // A batch is handed over as one and waited for: what comes of it while the first request is on its way travels
-        // together anyway, and an event that comes alone waits for no other.
-        self.set_unless_given(&mut config, "linger.ms", "queue.buffering.max.ms", "0");
         self.set_unless_given(&mut config, "compression.type", "compression.codec", "zstd");
         Ok(config)
     }

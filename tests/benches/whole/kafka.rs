@@ -265,7 +265,7 @@ pub(crate) fn bare(brokers: &str) -> f64 {
         .set("partitioner", "murmur2_random")
         .set("message.timeout.ms", "0")
         .set("compression.type", "zstd")
-        .set("linger.ms", "0")
+        .set("linger.ms", "2")
         .set("queue.buffering.max.messages", "20000")
         .set("queue.buffering.max.kbytes", "32768")
         .create()
